@@ -1,0 +1,1 @@
+"""Photographs, masks, clips and synthetic scenes: what training and the demo read."""

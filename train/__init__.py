@@ -1,0 +1,1 @@
+"""The student, its losses, its training and its evaluation."""
