@@ -1,0 +1,27 @@
+"""Labels that come with data sets, in the names of our regions."""
+
+import numpy as np
+from hueglass.infer.regions import REGION_NAMES
+
+_CAMVID = {
+    "sky": "sky",
+    "building": "building",
+    "pole": "other",
+    "road": "ground",
+    "pavement": "ground",
+    "tree": "vegetation",
+    "sign": "other",
+    "fence": "building",
+    "car": "vehicle",
+    "pedestrian": "person",
+    "bicyclist": "person",
+    "unlabelled": "other",
+}
+
+
+def camvid_regions(labels: np.ndarray) -> np.ndarray:
+    """CamVid's twelve classes (H, W) uint8 as indices into REGION_NAMES; anything else is "other"."""
+    table = np.full(256, REGION_NAMES.index("other"), dtype=np.uint8)
+    for index, name in enumerate(_CAMVID.values()):
+        table[index] = REGION_NAMES.index(name)
+    return table[labels]

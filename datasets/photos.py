@@ -1,0 +1,71 @@
+"""Photographs for training, held in memory at training size: plain ones, and street frames with their labels."""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from zlib import crc32
+
+import cv2
+import numpy as np
+from hueglass.infer.errors import UsageError
+from hueglass.infer.images import read_image
+from hueglass.infer.regions import REGION_NAMES, read_labels
+
+from .masks import camvid_regions
+from .synthetic import LABELS, render_street, street_scene
+
+SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
+
+
+@dataclass(frozen=True)
+class Photo:
+    """`image` HxWx3 uint8 sRGB; `labels` HxW uint8 into REGION_NAMES, or None where nobody labelled it."""
+
+    name: str
+    image: np.ndarray
+    labels: np.ndarray | None = None
+
+
+def load_photos(folder: Path, side: int) -> list[Photo]:
+    """Every picture below `folder`, its shorter side at most `side` pixels, sorted by name.
+
+    A folder with a neighbour of the same name and "_label" is a CamVid split: its labels come along.
+    UsageError if the folder is missing or holds no picture.
+    """
+    if not folder.is_dir():
+        raise UsageError(f"{folder}: no such folder, expected a folder of photographs")
+    files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)
+    if not files:
+        raise UsageError(f"{folder}: holds no photograph ({', '.join(sorted(SUFFIXES))})")
+    labels = folder.with_name(folder.name + "_label")
+    with ThreadPoolExecutor() as pool:
+        return list(pool.map(lambda p: _load(p, labels if labels.is_dir() else None, side), files))
+
+
+def _load(path: Path, labels: Path | None, side: int) -> Photo:
+    image = read_image(path)
+    height, width = image.shape[:2]
+    scale = min(1.0, side / min(height, width))
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    if labels is None:
+        return Photo(path.stem, small)
+    numbers = camvid_regions(read_labels(labels / f"{path.stem}.png"))
+    return Photo(path.stem, small, cv2.resize(numbers, size, interpolation=cv2.INTER_NEAREST))
+
+
+def street_photos(count: int, side: int) -> list[Photo]:
+    """`count` procedural street frames with their true labels: data where there is none."""
+    return [_street_photo(seed, side) for seed in range(count)]
+
+
+def _street_photo(seed: int, side: int) -> Photo:
+    image, labels = render_street(street_scene(seed), 0.7 * seed, side * 4 // 3, side)
+    table = np.array([REGION_NAMES.index(name) for name in LABELS], np.uint8)
+    return Photo(f"street-{seed}", image, table[labels])
+
+
+def split(photos: list[Photo], every: int = 10) -> tuple[list[Photo], list[Photo]]:
+    """(training, held out): one photo in `every` is held out, chosen by its name, the same on every machine."""
+    held = [crc32(p.name.encode()) % every == 0 for p in photos]
+    return [p for p, h in zip(photos, held, strict=True) if not h], [p for p, h in zip(photos, held, strict=True) if h]

@@ -1,0 +1,126 @@
+"""Regions: which part of the picture is sky, which is house. Read from mask files, matched by name.
+
+A region has a name: one of the nine mask colours of Luan et al. 2017 ("blue", "green", ...), the number of a
+label image ("3"), or a class of a segmenter ("sky"). Regions of a frame and of a reference belong together where
+their names are equal. The network sees soft maps over the thumbnail, one slot each.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+
+from .errors import HueglassError, UsageError
+
+SLOTS = 8
+WHOLE = "whole"
+"""The name of the one region that a picture without masks has."""
+REGION_NAMES = ("sky", "building", "vegetation", "ground", "water", "vehicle", "person", "other")
+MASK_COLOURS = {
+    "blue": (0, 0, 255),
+    "green": (0, 255, 0),
+    "black": (0, 0, 0),
+    "white": (255, 255, 255),
+    "red": (255, 0, 0),
+    "yellow": (255, 255, 0),
+    "grey": (128, 128, 128),
+    "cyan": (0, 255, 255),
+    "magenta": (255, 0, 255),
+}
+MINIMUM_PIXELS = 10
+"""A smaller region is a slip of the brush (the rule of Li et al. 2018, FastPhotoStyle)."""
+SIZE_TOLERANCE = 2
+"""Published masks are a pixel or two off their photographs."""
+
+
+@dataclass(frozen=True)
+class Mask:
+    """A label image: `labels` HxW uint8 indexes `names`."""
+
+    labels: np.ndarray
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Regions:
+    """Soft maps (n, T, T) float32 in [0, 1] over a thumbnail, summing to 1 everywhere, and the name of each."""
+
+    maps: np.ndarray
+    names: tuple[str, ...]
+
+
+def whole(size: int) -> Regions:
+    """The one region of a picture without masks, over a thumbnail `size` pixels wide."""
+    return Regions(np.ones((1, size, size), np.float32), (WHOLE,))
+
+
+def read_mask(path: Path, image_size: tuple[int, int]) -> Mask:
+    """The mask file for a picture of (height, width) `image_size`.
+
+    Colour masks are read in the nine codes, grey and uncoloured palette files as label numbers. UsageError if the
+    file is missing or its size is not the picture's, HueglassError if it cannot be read.
+    """
+    colours, numbers = _read_indexed(path)
+    height, width = (colours if numbers is None else numbers).shape[:2]
+    if max(abs(height - image_size[0]), abs(width - image_size[1])) > SIZE_TOLERANCE:
+        expected = f"{image_size[1]}x{image_size[0]}"
+        raise UsageError(f"{path}: the mask is {width}x{height}, expected {expected} like its picture")
+    if numbers is None:
+        return Mask(_nearest_code(colours), tuple(MASK_COLOURS))
+    return Mask(numbers, tuple(str(n) for n in range(256)))
+
+
+def read_labels(path: Path) -> np.ndarray:
+    """The numbers (H, W) uint8 of a label image: palette indices or grey values. Errors as `read_mask`."""
+    frame = _decode(path)
+    return frame.to_ndarray()[0] if frame.format.name == "pal8" else frame.to_ndarray(format="gray")
+
+
+def _read_indexed(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
+    """RGB colours (H, W, 3) and, where the file is a label image, its numbers (H, W)."""
+    frame = _decode(path)
+    if frame.format.name == "pal8":
+        numbers, palette = frame.to_ndarray()
+        colours = palette[:, 1:4][numbers]  # libav keeps palettes as ARGB
+        coloured = len(np.unique(palette[np.unique(numbers)], axis=0)) > 1
+        return colours, None if coloured else numbers
+    colours = frame.to_ndarray(format="rgb24")
+    grey = bool((colours == colours[..., :1]).all())
+    coded = grey and np.isin(np.unique(colours), (0, 128, 255)).all()
+    return colours, frame.to_ndarray(format="gray") if grey and not coded else None
+
+
+def _decode(path: Path) -> av.VideoFrame:
+    """The one frame of an image file. (OpenCV would paint palettes over and lose the numbers.)"""
+    if not path.is_file():
+        raise UsageError(f"{path}: no such file, expected a mask image")
+    try:
+        with av.open(str(path)) as container:
+            return next(container.decode(video=0))
+    except (av.FFmpegError, StopIteration, IndexError, ValueError):
+        raise HueglassError(f"{path}: cannot be read as an image, expected a mask") from None
+
+
+def _nearest_code(colours: np.ndarray) -> np.ndarray:
+    codes = np.array(list(MASK_COLOURS.values()), np.float32)
+    pixels = colours.reshape(-1, 3).astype(np.float32)
+    distance = (codes**2).sum(1) - 2 * pixels @ codes.T  # |p - c|^2 less |p|^2, the same for every code
+    return distance.argmin(1).astype(np.uint8).reshape(colours.shape[:2])
+
+
+def regions_of(mask: Mask, size: int) -> Regions:
+    """Soft maps over a thumbnail of the mask's labels, largest first. Slips of the brush are left out."""
+    counts = np.bincount(mask.labels.ravel(), minlength=len(mask.names))
+    present = [int(i) for i in np.argsort(-counts, kind="stable") if counts[i] > MINIMUM_PIXELS]
+    if not present:
+        return whole(size)
+    maps = np.stack([_soft_map(mask.labels == i, size) for i in present])
+    return Regions(maps / np.maximum(maps.sum(0), 1e-6), tuple(mask.names[i] for i in present))
+
+
+def _soft_map(inside: np.ndarray, size: int) -> np.ndarray:
+    shrinking = min(inside.shape) > size
+    way = cv2.INTER_AREA if shrinking else cv2.INTER_LINEAR
+    return cv2.resize(inside.astype(np.float32), (size, size), interpolation=way)

@@ -1,0 +1,48 @@
+"""The bilateral contract in torch: differentiable, and in operations every ONNX runtime knows.
+
+The same mathematics as `hueglass.infer.bilateral` (the reference). Each depth plane is resized bilinearly to
+the frame (centres at k + .5, borders clamped: `align_corners=False`) and weighted by the tent of its distance
+to the guide; the sum over planes is the trilinear slice.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+LUMA = (0.299, 0.587, 0.114)
+
+
+def guide_map(image: Tensor) -> Tensor:
+    """Luma (B, H, W) in [0, 1] of sRGB images (B, 3, H, W) in [0, 1]."""
+    weights = image.new_tensor(LUMA)
+    return (image * weights[:, None, None]).sum(1).clamp(0, 1)
+
+
+def depth_tents(guide: Tensor, depth: int) -> Tensor:
+    """Each pixel's weight (B, depth, H, W) for each depth plane, for a guide map (B, H, W). Sums to 1."""
+    z = (guide * depth - 0.5).clamp(0, depth - 1)
+    planes = torch.arange(depth, device=guide.device, dtype=guide.dtype)
+    return (1 - (z[:, None] - planes[:, None, None]).abs()).clamp_min(0)
+
+
+def slice_grid(grid: Tensor, guide: Tensor) -> Tensor:
+    """Affine matrices (B, 12, H, W) of coefficients (B, gd, gh, gw, 12) at a guide map (B, H, W)."""
+    tents = depth_tents(guide, grid.shape[1])
+    planes = grid.permute(0, 1, 4, 2, 3)
+    size = guide.shape[-2:]
+    matrices = guide.new_zeros(())
+    for k in range(grid.shape[1]):
+        plane = F.interpolate(planes[:, k], size=size, mode="bilinear", align_corners=False)
+        matrices = matrices + plane * tents[:, k : k + 1]
+    return matrices
+
+
+def apply_affine(matrices: Tensor, image: Tensor) -> Tensor:
+    """Each pixel of (B, 3, H, W) through its own 3x4 matrix (B, 12, H, W), not clipped."""
+    m = matrices.unflatten(1, (3, 4))
+    return (m[:, :, :3] * image[:, None]).sum(2) + m[:, :, 3]
+
+
+def render(grid: Tensor, image: Tensor) -> Tensor:
+    """Images (B, 3, H, W) in [0, 1] through coefficients (B, gd, gh, gw, 12); not clipped."""
+    return apply_affine(slice_grid(grid, guide_map(image)), image)

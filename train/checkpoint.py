@@ -1,0 +1,68 @@
+"""Checkpoints: everything that a training needs to go on as if it had never stopped.
+
+Weights lie in `student.safetensors` (no pickle: this is the file people pass around), the optimiser's and the
+generators' state in `resume.pt`, which only its own machine reads, with `weights_only=True`.
+"""
+
+import json
+import os
+from pathlib import Path
+
+import torch
+from hueglass.infer.errors import HueglassError, UsageError
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from .student import LookEncoder, Student, StudentConfig
+
+WEIGHTS = "student.safetensors"
+RESUME = "resume.pt"
+SETTINGS = "student.json"
+
+
+def save_weights(folder: Path, student: Student, encoder: LookEncoder, facts: dict) -> None:
+    """Write the two networks, their sizes and `facts` (steps, scores, configuration) to `folder`, each file whole."""
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {f"student.{k}": v.contiguous() for k, v in student.state_dict().items()}
+    tensors |= {f"encoder.{k}": v.contiguous() for k, v in encoder.state_dict().items()}
+    part = folder / f"{WEIGHTS}.part"
+    save_file(tensors, part)
+    os.replace(part, folder / WEIGHTS)
+    part = folder / f"{SETTINGS}.part"
+    part.write_text(json.dumps({"student": student.config.model_dump(), **facts}, indent=1))
+    os.replace(part, folder / SETTINGS)
+
+
+def load_weights(folder: Path) -> tuple[Student, LookEncoder, dict]:
+    """The networks of a checkpoint folder, in evaluation mode, and its facts.
+
+    UsageError if there is none, HueglassError if its files do not fit together.
+    """
+    if not (folder / WEIGHTS).is_file() or not (folder / SETTINGS).is_file():
+        raise UsageError(f"{folder}: no checkpoint here, expected {WEIGHTS} and {SETTINGS}")
+    try:
+        facts = json.loads((folder / SETTINGS).read_text())
+        config = StudentConfig.model_validate(facts.pop("student"))
+        tensors = load_file(folder / WEIGHTS)
+        student, encoder = Student(config), LookEncoder(config)
+        student.load_state_dict(_part(tensors, "student."))
+        encoder.load_state_dict(_part(tensors, "encoder."))
+    except (SafetensorError, ValueError, KeyError, RuntimeError) as error:
+        raise HueglassError(f"{folder}: broken checkpoint: {str(error).splitlines()[0]}") from None
+    return student.eval(), encoder.eval(), facts
+
+
+def _part(tensors: dict, prefix: str) -> dict:
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+
+
+def save_resume(folder: Path, state: dict) -> None:
+    part = folder / f"{RESUME}.part"
+    torch.save(state, part)
+    os.replace(part, folder / RESUME)
+
+
+def load_resume(folder: Path) -> dict | None:
+    """The state that `save_resume` wrote, or None where there is none."""
+    path = folder / RESUME
+    return torch.load(path, weights_only=True) if path.is_file() else None
