@@ -7,7 +7,7 @@ exist, region by region). All losses but the first hold for both halves.
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -33,6 +33,8 @@ class DataConfig(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     photos: list[str] = []
+    watched: list[str] = []
+    """Folders never trained on, watched beside the photographs held out."""
     streets: int = Field(0, ge=0, le=1000)
     """Procedural street frames to train on as well."""
     side: int = Field(320, ge=64, le=1024)
@@ -78,6 +80,8 @@ class Training:
     sampler: Sampler
     step: int = 0
     seconds: float = 0.0
+    scores: dict[str, float] = field(default_factory=dict)
+    """Of the last measurement on held-out scenes."""
 
     def parameters(self) -> list[torch.nn.Parameter]:
         return list(self.both.parameters())
@@ -89,15 +93,24 @@ class Training:
 
 
 def load_data(config: DataConfig, folder: Path | None) -> tuple[list[Photo], list[Photo]]:
-    """Photographs to train on and photographs held out."""
-    photos = street_photos(config.streets, config.side) if config.streets else []
-    for name in config.photos:
-        if folder is None:
-            raise UsageError(f"the configuration names photographs ({name}): say where they are with --data DIR")
-        photos += load_photos(folder / name, config.side)
-    if not photos:
+    """Photographs to train on and photographs to watch.
+
+    Where `watched` folders are given, labelled frames are not held out beside them: in a filmed sequence the
+    next frame, which is trained on, looks the same.
+    """
+    streets = street_photos(config.streets, config.side)
+    training, held_out = split(streets + _load(config.photos, config.side, folder))
+    if not training:
         raise UsageError("the configuration names no data, expected data.photos or data.streets")
-    return split(photos)
+    if config.watched:
+        held_out = [p for p in held_out if p.labels is None] + _load(config.watched, config.side, folder)
+    return training, held_out
+
+
+def _load(names: list[str], side: int, folder: Path | None) -> list[Photo]:
+    if names and folder is None:
+        raise UsageError(f"the configuration names photographs ({names[0]}): say where they are with --data DIR")
+    return [photo for name in names for photo in load_photos(Path(folder or ".") / name, side)]
 
 
 def start(config: TrainConfig, photos: list[Photo], device: torch.device) -> Training:
@@ -154,12 +167,12 @@ def set_learning_rate(training: Training, config: TrainConfig) -> None:
         group["lr"] = config.learning_rate * warm * fall
 
 
-def checkpoint(training: Training, config: TrainConfig, folder: Path, scores: dict[str, float]) -> None:
+def checkpoint(training: Training, config: TrainConfig, folder: Path) -> None:
     student, encoder = training.saved()
     facts = {
         "step": training.step,
         "seconds": round(training.seconds),
-        "scores": scores,
+        "scores": training.scores,
         "config": config.model_dump(),
     }
     save_weights(folder, student, encoder, facts)
@@ -169,6 +182,7 @@ def checkpoint(training: Training, config: TrainConfig, folder: Path, scores: di
         "optimiser": training.optimiser.state_dict(),
         "sampler": training.sampler.state(),
         "torch": torch.get_rng_state(),
+        "scores": training.scores,
         "step": training.step,
         "seconds": training.seconds,
         "config": config.model_dump_json(),
@@ -188,7 +202,7 @@ def resume(training: Training, config: TrainConfig, folder: Path) -> None:
     training.optimiser.load_state_dict(state["optimiser"])
     training.sampler.restore(state["sampler"])
     torch.set_rng_state(state["torch"])
-    training.step, training.seconds = state["step"], state["seconds"]
+    training.step, training.seconds, training.scores = state["step"], state["seconds"], state["scores"]
 
 
 class Watch:
@@ -202,7 +216,6 @@ class Watch:
         self.events = SummaryWriter(str(folder / "events"))
         (folder / "sheets").mkdir(parents=True, exist_ok=True)
         self.saved = self.shown = time.monotonic()
-        self.scores: dict[str, float] = {}
 
     def after_step(self, training: Training, losses: dict[str, float], config: TrainConfig) -> None:
         if training.step % 20 == 0:
@@ -212,14 +225,14 @@ class Watch:
         if now - self.shown > 60 * config.sheet_minutes:
             self.show(training)
         if now - self.saved > 60 * config.checkpoint_minutes:
-            checkpoint(training, config, self.folder, self.scores)
+            checkpoint(training, config, self.folder)
             self.saved = now
 
     def show(self, training: Training) -> None:
         """Measure on the held-out scenes and draw the contact sheet."""
         student, encoder = training.saved()
-        self.scores = self.scenes.measure(student, encoder)
-        for name, value in self.scores.items():
+        training.scores = self.scenes.measure(student, encoder)
+        for name, value in training.scores.items():
             self.events.add_scalar(f"held_out/{name}", value, training.step)
         sheet = self.scenes.sheet(student, encoder)
         write_image(self.folder / "sheets" / f"{training.step:07d}.jpg", sheet)
@@ -229,7 +242,7 @@ class Watch:
 
     def finish(self, training: Training, config: TrainConfig) -> None:
         self.show(training)
-        checkpoint(training, config, self.folder, self.scores)
+        checkpoint(training, config, self.folder)
         self.events.close()
 
 

@@ -62,7 +62,7 @@ def grade_regions(image: Tensor, maps: Tensor, dials: Tensor) -> Tensor:
 
     Where regions meet the dials blend, as a colourist's soft mask would have it.
     """
-    b, r, h, w = maps.shape
+    b, _, h, w = maps.shape
     if (dials == dials[:, :1]).all():
         return grade(image, dials[:, 0, :, None, None])
     mixed = torch.matmul(dials.transpose(1, 2), maps.flatten(2)).reshape(b, -1, h, w)

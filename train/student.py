@@ -199,6 +199,7 @@ class LookEncoder(nn.Module):
 
     def __init__(self, config: StudentConfig) -> None:
         super().__init__()
+        self.config = config
         width = config.width
         self.trunk = nn.Sequential(down(3, 16), down(16, 32), down(32, width), Residual(width))
         self.head = mlp(SUMMARY + 2 * width, config.hidden * 2, config.code - MOMENTS)

@@ -1,0 +1,200 @@
+"""The command line. Heavy things are imported inside the commands that need them."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from typer.exceptions import TyperException
+
+from hueglass import __version__
+from hueglass.infer.errors import HueglassError, UsageError
+
+INTERRUPTED = 130
+"""Exit status after Ctrl-C, as shells have it."""
+
+app = typer.Typer(
+    help="Live video in the light of any photograph.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+look_app = typer.Typer(help="Looks: the light of a reference photograph, kept in a small file.", no_args_is_help=True)
+app.add_typer(look_app, name="look")
+
+Strength = Annotated[float, typer.Option(min=0, max=1, help="0 leaves the picture as it is, 1 is the look in full.")]
+Style = Annotated[Path | None, typer.Option(metavar="PHOTO", help="Reference photograph whose light to take.")]
+LookName = Annotated[str | None, typer.Option("--look", metavar="NAME|FILE", help="Embedded look or .look file.")]
+Model = Annotated[
+    Path | None, typer.Option("--model", metavar="DIR", help="Model bundle; the embedded one if left out.")
+]
+Device = Annotated[str, typer.Option(help="Where the network runs: cpu or cuda.")]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"hueglass {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True)] = False) -> None:
+    pass
+
+
+@app.command()
+def demo(
+    folder: Annotated[Path, typer.Option("-o", "--out", metavar="DIR", help="Where the results go.")] = Path("demo"),
+    look: Annotated[str, typer.Option(metavar="NAME|FILE", help="Embedded look or .look file.")] = "golden-hour",
+    seconds: Annotated[float, typer.Option(min=0.2, max=60)] = 6.0,
+    seed: Annotated[int, typer.Option(min=0, help="Another seed is another street.")] = 0,
+) -> None:
+    """Stylize a generated street clip with an embedded look: clip, before/after strip, measurements."""
+    from hueglass.demo import run_demo
+
+    run_demo(folder, look, seconds, seed)
+
+
+@app.command()
+def photo(
+    source: Annotated[Path, typer.Argument(metavar="IN")],
+    target: Annotated[Path, typer.Argument(metavar="OUT")],
+    style: Style = None,
+    look: LookName = None,
+    masks: Annotated[
+        tuple[Path, Path] | None,
+        typer.Option(metavar="IN_MASK REF_MASK", help="Which part is which, in both photographs."),
+    ] = None,
+    strength: Strength = 1.0,
+    model: Model = None,
+    device: Device = "cpu",
+) -> None:
+    """One photograph in the light of another."""
+    from hueglass.convert import convert_photo
+
+    convert_photo(source, target, _choice(style, look), masks, strength, _bundle(model, device))
+
+
+@app.command()
+def video(
+    source: Annotated[Path, typer.Argument(metavar="IN")],
+    target: Annotated[Path, typer.Argument(metavar="OUT")],
+    style: Style = None,
+    look: LookName = None,
+    strength: Strength = 1.0,
+    smoothing: Annotated[
+        float, typer.Option(min=0, max=10, help="Seconds over which the look settles; 0: none.")
+    ] = 0.3,
+    model: Model = None,
+    device: Device = "cpu",
+) -> None:
+    """A clip in the light of a photograph: every frame, its time, the sound and the rotation kept."""
+    from hueglass.convert import convert_video
+
+    convert_video(source, target, _choice(style, look), strength, smoothing, _bundle(model, device))
+
+
+@look_app.command("make")
+def look_make(
+    reference: Annotated[Path, typer.Argument(metavar="REF", help="Photograph whose light to take.")],
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="X.look")],
+    mask: Annotated[Path | None, typer.Option(help="Mask of its regions: colour codes or label numbers.")] = None,
+    region: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=LABEL", help="Names a label of the mask, e.g. sky=blue or road=3. Repeat."),
+    ] = None,
+    model: Model = None,
+) -> None:
+    """Make a look from a reference photograph."""
+    from hueglass.convert import make_look_file
+
+    make_look_file(reference, out, mask, region or [], _bundle(model, "cpu"))
+
+
+@look_app.command("list")
+def look_list() -> None:
+    """The looks that come with hueglass."""
+    from hueglass.infer.bundle import EMBEDDED, read_manifest
+    from hueglass.infer.look import embedded_looks, find_look
+
+    manifest = read_manifest(EMBEDDED)
+    for name in embedded_looks():
+        print(f"{name:16} {', '.join(find_look(name, manifest).names)}")
+
+
+@app.command()
+def train(
+    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="A YAML file, see configs/.")],
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", metavar="DIR", help="Default: runs/ and CONFIG's name.")
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option(metavar="DIR", envvar="HUEGLASS_DATA", help="Where the data lies.")
+    ] = None,
+) -> None:
+    """Train the student, or go on with a training that was interrupted."""
+    _needs_torch()
+    from hueglass.train_command import run_training
+
+    run_training(config, out or Path("runs") / config.stem, data)
+
+
+@app.command()
+def export(
+    checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="Folder of a training.")],
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="BUNDLE", help="Folder for the bundle.")],
+) -> None:
+    """Write the model bundle of a checkpoint: ONNX graphs and their manifest, verified against torch."""
+    _needs_torch()
+    from hueglass.export.onnx import export_bundle
+
+    manifest = export_bundle(checkpoint, out)
+    print(f"{out}: {manifest.model}, verified against torch")
+
+
+def _choice(style: Path | None, look: str | None) -> Path | str:
+    """The reference photograph or the look's name: exactly one."""
+    if style is not None and look is None:
+        return style
+    if look is not None and style is None:
+        return look
+    raise UsageError("expected either --style PHOTO or --look NAME")
+
+
+def _bundle(folder: Path | None, device: str):  # type: ignore[no-untyped-def]
+    from hueglass.infer.bundle import EMBEDDED, ModelBundle
+
+    return ModelBundle(folder or EMBEDDED, device)
+
+
+def _needs_torch() -> None:
+    try:
+        import torch  # noqa: F401
+    except ImportError:
+        raise UsageError('this command needs torch: pip install "hueglass[train]"') from None
+
+
+def main() -> None:
+    """Run a command; errors are one line on stderr. Exit status 0 done, 1 the work failed, 2 wrong use."""
+    sys.exit(_run())
+
+
+def _run() -> int:
+    try:
+        status = app(standalone_mode=False)
+    except TyperException as error:  # wrong use that typer itself finds; its text may be the whole help
+        return _complain(error.format_message(), error.exit_code)
+    except UsageError as error:
+        return _complain(error, 2)
+    except HueglassError as error:
+        return _complain(error, 1)
+    if status == INTERRUPTED:
+        return _complain("interrupted, nothing half-written was left behind", INTERRUPTED)
+    return status if isinstance(status, int) else 0
+
+
+def _complain(error: object, status: int) -> int:
+    message = str(error)
+    print(message if "\n" in message else f"hueglass: {message}", file=sys.stderr)
+    return status

@@ -1,0 +1,51 @@
+"""What the command `train` does: read the configuration, train, say how it goes."""
+
+import time
+from pathlib import Path
+
+import yaml
+from pydantic import ValidationError
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from hueglass.infer.errors import HueglassError, UsageError
+from hueglass.train.distill import TrainConfig, Training, progress, run
+
+LOG_SECONDS = 60
+"""How often a training that nobody watches writes a line."""
+
+
+def read_config(path: Path) -> TrainConfig:
+    """The configuration in a YAML file. UsageError if it is missing, HueglassError naming the key that is wrong."""
+    if not path.is_file():
+        raise UsageError(f"{path}: no such file, expected a training configuration (YAML)")
+    try:
+        return TrainConfig.model_validate(yaml.safe_load(path.read_text()) or {})
+    except yaml.YAMLError as error:
+        raise HueglassError(f"{path}: is not YAML: {' '.join(str(error).split())}") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise HueglassError(f"{path}: {'.'.join(map(str, first['loc'])) or 'the file'}: {first['msg']}") from None
+
+
+def run_training(config_path: Path, folder: Path, data: Path | None) -> None:
+    """Train by the configuration into `folder`, or go on with what is there."""
+    config = read_config(config_path)
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task(str(folder), total=1.0)
+        last = time.monotonic()
+
+        def report(training: Training, losses: dict[str, float]) -> None:
+            nonlocal last
+            text = f"{folder} step {training.step}: loss {losses['total']:.4f}"
+            bar.update(task, completed=progress(training, config), description=text)
+            if not console.is_terminal and time.monotonic() - last > LOG_SECONDS:
+                print(text, flush=True)
+                last = time.monotonic()
+
+        training = run(config, folder, data, report)
+    print(f"{folder}: {training.step} steps in {training.seconds / 60:.0f} minutes")
+    for name, value in training.scores.items():
+        print(f"  {name:32} {value:8.3f}")

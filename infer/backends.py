@@ -1,0 +1,55 @@
+"""Running one network graph: ONNX Runtime on the CPU or on CUDA."""
+
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from .errors import HueglassError, UsageError
+
+DEVICES = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+
+
+class Graph(Protocol):
+    """A network: float32 arrays in, by name; its one output, float32, out."""
+
+    def __call__(self, **inputs: np.ndarray) -> np.ndarray: ...
+
+
+class OnnxGraph:
+    """A graph file run by ONNX Runtime.
+
+    `threads` is the number of CPU threads, 0 for the runtime's own choice. UsageError for an unknown device;
+    HueglassError if ONNX Runtime is not installed, the device is not there, or the file is no graph.
+    """
+
+    def __init__(self, path: Path, device: str = "cpu", threads: int = 0) -> None:
+        if device not in DEVICES:
+            raise UsageError(f"device {device!r}, expected one of {', '.join(DEVICES)}")
+        ort = _onnxruntime()
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.log_severity_level = 3
+        # Threads that spin between two frames would take the cores from the renderer and the decoder.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        providers = list(dict.fromkeys((DEVICES[device], DEVICES["cpu"])))
+        try:
+            self._session = ort.InferenceSession(str(path), options, providers=providers)
+        except Exception as error:  # the runtime raises classes of its own, one per kind of trouble
+            raise HueglassError(f"{path}: cannot be run: {str(error).splitlines()[0]}") from None
+        # Without this look the runtime falls back to the CPU and says nothing.
+        if DEVICES[device] not in self._session.get_providers():
+            raise HueglassError(f"device {device!r} is not available here: {self._session.get_providers()} are")
+
+    def __call__(self, **inputs: np.ndarray) -> np.ndarray:
+        return self._session.run(None, inputs)[0]
+
+
+def _onnxruntime():  # type: ignore[no-untyped-def]
+    try:
+        import onnxruntime
+    except ImportError:
+        raise HueglassError('ONNX Runtime is not installed: pip install "hueglass[cpu]" or "hueglass[gpu]"') from None
+    if hasattr(onnxruntime, "preload_dlls"):
+        onnxruntime.preload_dlls()
+    return onnxruntime

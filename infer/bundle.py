@@ -1,0 +1,93 @@
+"""ModelBundle: a folder with the network graphs and what has to be known about them.
+
+The only place that knows the graphs' names, inputs and sizes.
+"""
+
+from functools import cached_property
+from pathlib import Path
+
+import cv2
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from .backends import Graph, OnnxGraph
+from .bilateral import check_coefficients
+from .errors import HueglassError, UsageError
+from .regions import SLOTS
+
+FORMAT = 1
+"""Version of the bundle's lay-out. A bundle of another format is refused."""
+MANIFEST = "bundle.json"
+STUDENT = "student.onnx"
+LOOK_ENCODER = "look_encoder.onnx"
+EMBEDDED = Path(__file__).parent / "models"
+
+
+class Manifest(BaseModel):
+    """`bundle.json`. `model` names the weights: looks made with other weights do not fit."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    format: int
+    model: str = Field(pattern=r"^[a-z0-9-]{1,64}$")
+    thumbnail: int = Field(ge=64, le=512, multiple_of=16)
+    slots: int = Field(ge=1, le=SLOTS)
+    code: int = Field(ge=10, le=1024)
+    depth: int = Field(ge=2, le=32)
+    cells: int = Field(ge=1, le=64)
+    versions: dict[str, str] = {}
+
+
+class ModelBundle:
+    """The networks of a bundle folder, ready to run.
+
+    UsageError for a missing folder; HueglassError for one that is broken or of another format.
+    """
+
+    def __init__(self, folder: Path = EMBEDDED, device: str = "cpu", threads: int = 0) -> None:
+        self.folder = folder
+        self.manifest = read_manifest(folder)
+        self._device, self._threads = device, threads
+        self.student: Graph = OnnxGraph(folder / STUDENT, device, threads)
+
+    @cached_property
+    def encoder(self) -> Graph:
+        """Loaded when it is first needed: whoever uses a finished look never does."""
+        return OnnxGraph(self.folder / LOOK_ENCODER, self._device, self._threads)
+
+    def thumbnail(self, image: np.ndarray) -> np.ndarray:
+        """The small copy (T, T, 3) uint8 of a frame (H, W, 3) uint8 that the networks look at."""
+        size = self.manifest.thumbnail
+        way = cv2.INTER_AREA if min(image.shape[:2]) > size else cv2.INTER_LINEAR
+        return cv2.resize(image, (size, size), interpolation=way)
+
+    def predict(self, thumbnail: np.ndarray, maps: np.ndarray, codes: np.ndarray) -> np.ndarray:
+        """Coefficients (depth, cells, cells, 12) for a thumbnail (T, T, 3) uint8, the maps of its regions
+        (slots, T/2, T/2) and a code for each (slots, code)."""
+        grid = self.student(thumbnail=_planar(thumbnail), regions=maps[None], codes=codes[None])
+        return check_coefficients(grid[0])
+
+    def encode(self, thumbnail: np.ndarray, maps: np.ndarray) -> np.ndarray:
+        """Codes (slots, code) of a reference's regions, from its thumbnail (T, T, 3) uint8 and their maps."""
+        return self.encoder(reference=_planar(thumbnail), regions=maps[None])[0]
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """The manifest of a bundle folder. Errors as ModelBundle."""
+    path = folder / MANIFEST
+    if not path.is_file():
+        raise UsageError(f"{folder}: no model bundle here, expected a folder with {MANIFEST}")
+    try:
+        manifest = Manifest.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(x) for x in first["loc"]) or "the file"
+        raise HueglassError(f"{path}: broken bundle: {where}: {first['msg']}") from None
+    if manifest.format != FORMAT:
+        raise HueglassError(f"{path}: bundle of format {manifest.format}, this hueglass reads format {FORMAT}")
+    return manifest
+
+
+def _planar(thumbnail: np.ndarray) -> np.ndarray:
+    """(T, T, 3) uint8 to (1, 3, T, T) float32 in [0, 1]."""
+    return cv2.dnn.blobFromImage(thumbnail, 1 / 255)
