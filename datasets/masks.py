@@ -1,6 +1,7 @@
 """Labels that come with data sets, in the names of our regions."""
 
 import numpy as np
+
 from hueglass.infer.regions import REGION_NAMES
 
 _CAMVID = {

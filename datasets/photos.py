@@ -7,6 +7,7 @@ from zlib import crc32
 
 import cv2
 import numpy as np
+
 from hueglass.infer.errors import UsageError
 from hueglass.infer.images import read_image
 from hueglass.infer.regions import REGION_NAMES, read_labels

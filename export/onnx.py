@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import onnx
 import torch
+
+from hueglass import __version__
 from hueglass.infer.bundle import FORMAT, LOOK_ENCODER, MANIFEST, STUDENT, Manifest, ModelBundle
 from hueglass.infer.errors import HueglassError, UsageError
 from hueglass.infer.files import disk_errors, whole_file
 from hueglass.train.checkpoint import WEIGHTS, load_weights
 from hueglass.train.student import LookEncoder, Student, StudentConfig
-
-from hueglass import __version__
 
 OPSET = 18
 """Old enough for every runtime we export to; the networks use nothing newer."""

@@ -22,6 +22,8 @@ app = typer.Typer(
 )
 look_app = typer.Typer(help="Looks: the light of a reference photograph, kept in a small file.", no_args_is_help=True)
 app.add_typer(look_app, name="look")
+evaluate_app = typer.Typer(help="Measure a model.", no_args_is_help=True)
+app.add_typer(evaluate_app, name="evaluate")
 
 Strength = Annotated[float, typer.Option(min=0, max=1, help="0 leaves the picture as it is, 1 is the look in full.")]
 Style = Annotated[Path | None, typer.Option(metavar="PHOTO", help="Reference photograph whose light to take.")]
@@ -151,6 +153,33 @@ def export(
 
     manifest = export_bundle(checkpoint, out)
     print(f"{out}: {manifest.model}, verified against torch")
+
+
+@evaluate_app.command("pairs")
+def evaluate_pairs(
+    data: Annotated[Path, typer.Argument(metavar="DIR", help="Folder with content, style, their masks and official.")],
+    out: Annotated[Path | None, typer.Option("-o", "--out", metavar="DIR", help="For JSON and contact sheets.")] = None,
+    model: Model = None,
+) -> None:
+    """Faithfulness and photorealism on pairs with masks, beside baselines and the paper's own results."""
+    _needs_torch()
+    from hueglass import evaluate_command
+
+    evaluate_command.evaluate_pairs(data, out, _bundle(model, "cpu"))
+
+
+@evaluate_app.command("held-out")
+def evaluate_held_out(
+    checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="Folder of a training.")],
+    data: Annotated[
+        Path | None, typer.Option(metavar="DIR", envvar="HUEGLASS_DATA", help="Where the data lies.")
+    ] = None,
+) -> None:
+    """PSNR on held-out photographs under known grades, beside Monge-Kantorovich on the same samples."""
+    _needs_torch()
+    from hueglass import evaluate_command
+
+    evaluate_command.evaluate_held_out(checkpoint, data)
 
 
 def _choice(style: Path | None, look: str | None) -> Path | str:

@@ -57,7 +57,7 @@ def whole(size: int) -> Regions:
 
 
 def read_mask(path: Path, image_size: tuple[int, int]) -> Mask:
-    """The mask file for a picture of (height, width) `image_size`.
+    """The mask file for a picture of (height, width) `image_size`, at that size.
 
     Colour masks are read in the nine codes, grey and uncoloured palette files as label numbers. UsageError if the
     file is missing or its size is not the picture's, HueglassError if it cannot be read.
@@ -67,9 +67,11 @@ def read_mask(path: Path, image_size: tuple[int, int]) -> Mask:
     if max(abs(height - image_size[0]), abs(width - image_size[1])) > SIZE_TOLERANCE:
         expected = f"{image_size[1]}x{image_size[0]}"
         raise UsageError(f"{path}: the mask is {width}x{height}, expected {expected} like its picture")
-    if numbers is None:
-        return Mask(_nearest_code(colours), tuple(MASK_COLOURS))
-    return Mask(numbers, tuple(str(n) for n in range(256)))
+    labels = _nearest_code(colours) if numbers is None else numbers
+    names = tuple(MASK_COLOURS) if numbers is None else tuple(str(n) for n in range(256))
+    if labels.shape != image_size:
+        labels = cv2.resize(labels, image_size[::-1], interpolation=cv2.INTER_NEAREST)
+    return Mask(labels, names)
 
 
 def read_labels(path: Path) -> np.ndarray:

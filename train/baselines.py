@@ -18,6 +18,18 @@ def monge_kantorovich(content: np.ndarray, style: np.ndarray) -> np.ndarray:
     return np.clip(out, 0, 1).astype(np.float32).reshape(content.shape)
 
 
+def per_region(content: np.ndarray, maps: np.ndarray, style: np.ndarray, style_maps: np.ndarray) -> np.ndarray:
+    """Monge-Kantorovich from each region of `content` (H, W, 3) to the same one of `style`; maps are boolean (R, H, W).
+
+    Pixels of no region, or of one that is empty on either side, stay as they are.
+    """
+    out = content.copy()
+    for a, b in zip(maps, style_maps, strict=True):
+        if a.any() and b.any():
+            out[a] = monge_kantorovich(content[a], style[b])
+    return out
+
+
 def _power(matrix: np.ndarray, exponent: float) -> np.ndarray:
     """A symmetric positive matrix to a power."""
     values, vectors = np.linalg.eigh(matrix)

@@ -1,8 +1,8 @@
-"""The bilateral contract in torch: differentiable, and in operations every ONNX runtime knows.
+"""The bilateral contract in torch, differentiable.
 
-The same mathematics as `hueglass.infer.bilateral` (the reference). Each depth plane is resized bilinearly to
-the frame (centres at k + .5, borders clamped: `align_corners=False`) and weighted by the tent of its distance
-to the guide; the sum over planes is the trilinear slice.
+The same mathematics as `hueglass.infer.bilateral` (the reference): `grid_sample` with `align_corners=False` and
+clamped borders has cell centres at k + .5 and is trilinear. Grid axes are depth, height, width; `grid_sample`
+takes places as x, y, z.
 """
 
 import torch
@@ -27,14 +27,12 @@ def depth_tents(guide: Tensor, depth: int) -> Tensor:
 
 def slice_grid(grid: Tensor, guide: Tensor) -> Tensor:
     """Affine matrices (B, 12, H, W) of coefficients (B, gd, gh, gw, 12) at a guide map (B, H, W)."""
-    tents = depth_tents(guide, grid.shape[1])
-    planes = grid.permute(0, 1, 4, 2, 3)
-    size = guide.shape[-2:]
-    matrices = guide.new_zeros(())
-    for k in range(grid.shape[1]):
-        plane = F.interpolate(planes[:, k], size=size, mode="bilinear", align_corners=False)
-        matrices = matrices + plane * tents[:, k : k + 1]
-    return matrices
+    b, h, w = guide.shape
+    y = (torch.arange(h, device=guide.device, dtype=guide.dtype) + 0.5) * (2 / h) - 1
+    x = (torch.arange(w, device=guide.device, dtype=guide.dtype) + 0.5) * (2 / w) - 1
+    place = torch.stack([x.expand(b, h, w), y[:, None].expand(b, h, w), guide * 2 - 1], -1)
+    volume = grid.permute(0, 4, 1, 2, 3)
+    return F.grid_sample(volume, place[:, None], padding_mode="border", align_corners=False)[:, :, 0]
 
 
 def apply_affine(matrices: Tensor, image: Tensor) -> Tensor:

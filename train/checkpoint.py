@@ -9,9 +9,10 @@ import os
 from pathlib import Path
 
 import torch
-from hueglass.infer.errors import HueglassError, UsageError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+
+from hueglass.infer.errors import HueglassError, UsageError
 
 from .student import LookEncoder, Student, StudentConfig
 

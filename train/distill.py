@@ -12,11 +12,12 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor
+
 from hueglass.datasets.photos import Photo, load_photos, split, street_photos
 from hueglass.infer.errors import UsageError
 from hueglass.infer.images import write_image
-from pydantic import BaseModel, ConfigDict, Field
-from torch import Tensor
 
 from .bilateral import render
 from .checkpoint import load_resume, save_resume, save_weights
@@ -54,6 +55,8 @@ class TrainConfig(BaseModel):
     warmup: int = Field(200, ge=0)
     render_size: int = Field(128, ge=16)
     """Losses look at the output at this size; the grid does not know the size of what is sliced through it."""
+    laplacian_size: int = Field(64, ge=8)
+    """The Laplacian loss looks at a random square of this size of every output."""
     average: float = Field(0.999, ge=0, lt=1)
     """The saved weights are an exponential moving average of the trained ones."""
     bfloat16: bool = False
@@ -298,13 +301,21 @@ def measure(
     losses = {
         "reconstruction": reconstruction(output[:half], target),
         "swd": sliced_wasserstein(output[half:], _fit(free.content_maps, size), style, _fit(free.reference_maps, size)),
-        "laplacian": laplacian_energy(small, output),
+        "laplacian": laplacian_energy(*_window(small, output, config.laplacian_size)),
         "smooth": across,
         "smooth_depth": along,
         "out_of_range": out_of_range(output),
     }
     losses["total"] = sum(getattr(weights, name) * value for name, value in losses.items())
     return losses
+
+
+def _window(image: Tensor, output: Tensor, size: int) -> tuple[Tensor, Tensor]:
+    """The same random square, at most `size` pixels wide, of both."""
+    room = max(0, image.shape[-1] - size)
+    top, left = (int(torch.randint(room + 1, ())) for _ in range(2))
+    place = (..., slice(top, top + size), slice(left, left + size))
+    return image[place], output[place]
 
 
 def _fit(maps: Tensor, size: int) -> Tensor:

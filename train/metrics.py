@@ -21,7 +21,7 @@ LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 def swd(
     output: np.ndarray, maps: np.ndarray, style: np.ndarray, style_maps: np.ndarray, samples: int = 8192, seed: int = 0
 ) -> float:
-    """Sliced Wasserstein-1 distance of CIELAB colours from each region of `output` to the same one of `style`.
+    """Sliced Wasserstein-2 distance of CIELAB colours from each region of `output` to the same one of `style`.
 
     `maps`, `style_maps` are boolean (R, H, W); regions are weighted by their area in the output, those empty on
     either side are left out. 64 fixed random directions; colours beyond `samples` are subsampled, seeded.
@@ -35,7 +35,7 @@ def swd(
         if not a.any() or not b.any():
             continue
         gap = _projected(ours[a], directions, samples, rng) - _projected(theirs[b], directions, samples, rng)
-        total += float(np.abs(gap).mean()) * float(a.mean())
+        total += float(np.sqrt((gap**2).mean())) * float(a.mean())
         area += float(a.mean())
     if area == 0:
         raise ValueError("no region lies on both sides, expected at least one")

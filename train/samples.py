@@ -14,9 +14,10 @@ import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
-from hueglass.datasets.photos import Photo
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
+
+from hueglass.datasets.photos import Photo
 
 from .grades import GradeConfig, grade_regions, random_grades
 

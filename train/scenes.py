@@ -5,8 +5,9 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 import torch
-from hueglass.datasets.photos import Photo
 from torch import Tensor
+
+from hueglass.datasets.photos import Photo
 
 from .baselines import monge_kantorovich
 from .bilateral import render

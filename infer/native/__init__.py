@@ -1,0 +1,89 @@
+"""The fast CPU renderer: `render` does what `bilateral.render` does, compiled and on all cores.
+
+The extension is optional. Where it is missing, `render` says so once and goes on through the numpy reference.
+"""
+
+import functools
+import importlib
+import os
+import warnings
+from types import ModuleType
+
+import numpy as np
+
+from .. import bilateral
+from ..errors import HueglassError
+
+try:
+    _render: ModuleType | None = importlib.import_module("._render", __name__)
+except ImportError:
+    _render = None
+
+
+def available() -> bool:
+    """Whether the compiled renderer is here."""
+    return _render is not None
+
+
+def render(grid: np.ndarray, image: np.ndarray, out: np.ndarray | None = None, threads: int = 0) -> np.ndarray:
+    """The frame (H, W, 3) uint8 sRGB sliced through the grid (gd, gh, gw, 12), as uint8, in `out` if given.
+
+    `out` may be `image` itself, which then changes in place. `threads` 0 means one for each core. Agrees with
+    `bilateral.render` to one level. HueglassError where an argument does not fit.
+    """
+    grid = bilateral.check_coefficients(grid)
+    _check_frame(image, "the frame")
+    if threads < 0:
+        raise HueglassError(f"threads is {threads}, expected 0 (all cores) or more")
+    if out is None:
+        out = np.empty(image.shape, np.uint8)
+    else:
+        _check_out(out, image)
+    if _render is None:
+        _warn_missing()
+        out[...] = bilateral.render(grid, image)
+        return out
+    source = np.ascontiguousarray(image)
+    target = out if _writes_directly(out, source) else np.empty(image.shape, np.uint8)
+    _render.render(grid, source, target, min(threads or _cores(), _render.MAX_THREADS))
+    if target is not out:
+        out[...] = target
+    return out
+
+
+def _check_frame(image: np.ndarray, name: str) -> None:
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
+        raise HueglassError(f"{name} is {image.dtype} {image.shape}, expected uint8 (height, width, 3)")
+
+
+def _check_out(out: np.ndarray, image: np.ndarray) -> None:
+    _check_frame(out, "out")
+    if out.shape != image.shape:
+        raise HueglassError(f"out is {out.shape}, expected the frame's {image.shape}")
+    if not out.flags.writeable:
+        raise HueglassError("out is read-only, expected an array to write into")
+
+
+def _writes_directly(out: np.ndarray, source: np.ndarray) -> bool:
+    """Whether rows can go straight into `out`: contiguous, and the frame itself or clear of it."""
+    same = out.ctypes.data == source.ctypes.data
+    return out.flags.c_contiguous and (same or not np.may_share_memory(out, source))
+
+
+def _cores() -> int:
+    """The cores this process may run on, which can be fewer than the machine has."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+@functools.cache
+def _warn_missing() -> None:
+    warnings.warn(
+        "the compiled renderer is missing (no C++ compiler was found when hueglass was installed); "
+        "rendering goes on through numpy, which is many times slower. To fix it, install a C++ compiler "
+        "(g++, clang, Xcode or Visual Studio Build Tools) and install hueglass again with "
+        "pip's --force-reinstall --no-cache-dir",
+        RuntimeWarning,
+        stacklevel=3,
+    )

@@ -1,0 +1,165 @@
+"""Every renderer against the numpy reference, and the reference against its own docstring.
+
+Tolerance: one uint8 level, and that on few values, where a sum falls on a rounding boundary. A new renderer
+is one more line in RENDERERS.
+"""
+
+import functools
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from hueglass.infer import bilateral, native
+
+LEVELS = 1
+"""The most by which any value may differ."""
+SHARE = 0.005
+"""The share of values that may differ at all: who truncates, or is off by half a pixel, fails here first."""
+
+
+def render_native(grid: np.ndarray, image: np.ndarray) -> np.ndarray:
+    if not native.available():
+        pytest.skip("the compiled renderer was not built")
+    return native.render(grid, image)
+
+
+def render_native_plain(grid: np.ndarray, image: np.ndarray) -> np.ndarray:
+    """The portable kernel, also on a machine where the AVX2 one would be chosen."""
+    render = pytest.importorskip("hueglass.infer.native._render").render
+    out = np.empty_like(image)
+    render(np.ascontiguousarray(grid), np.ascontiguousarray(image), out, threads=1, plain=True)
+    return out
+
+
+def render_torch(grid: np.ndarray, image: np.ndarray) -> np.ndarray:
+    torch = pytest.importorskip("torch")
+    from hueglass.train import bilateral as differentiable
+
+    pixels = torch.from_numpy(image.transpose(2, 0, 1).astype(np.float32) / 255)[None]
+    result = differentiable.render(torch.from_numpy(grid.copy())[None], pixels)[0].permute(1, 2, 0)
+    return torch.floor(result.clamp(0, 1) * 255 + 0.5).to(torch.uint8).numpy()
+
+
+RENDERERS = {
+    "native": render_native,
+    "native-plain": render_native_plain,
+    "torch": render_torch,
+}
+
+
+def noise(height: int, width: int) -> np.ndarray:
+    return np.random.default_rng(height * 1000 + width).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def grey_ramp() -> np.ndarray:
+    """All 256 greys along every row: each depth, and each border between two depths."""
+    return np.ascontiguousarray(np.broadcast_to(np.arange(256, dtype=np.uint8)[:, None], (64, 256, 3)))
+
+
+def colour_ramps() -> np.ndarray:
+    """Red grows along x, green along y, blue against both."""
+    y, x = np.mgrid[0:128, 0:256]
+    return np.stack([x, 2 * y, 255 - (x + 2 * y) // 2], axis=-1).astype(np.uint8)
+
+
+def random_grid(shape: tuple[int, int, int] = (8, 16, 16), spread: float = 0.3) -> np.ndarray:
+    """Identity plus noise. A spread of 3 is wild: steep everywhere, and most results clip."""
+    identity = bilateral.identity_grid((*shape, 12))
+    rng = np.random.default_rng(sum(shape))
+    return (identity + spread * rng.standard_normal(identity.shape)).astype(np.float32)
+
+
+CASES: dict[str, Callable[[], tuple[np.ndarray, np.ndarray]]] = {
+    "grey ramp": lambda: (random_grid(), grey_ramp()),
+    "colour ramps": lambda: (random_grid(), colour_ramps()),
+    "colour ramps, identity": lambda: (bilateral.identity_grid(), colour_ramps()),
+    "noise, wild grid": lambda: (random_grid(spread=3), noise(90, 160)),
+    "black": lambda: (random_grid(), np.zeros((20, 30, 3), np.uint8)),
+    "white": lambda: (random_grid(), np.full((20, 30, 3), 255, np.uint8)),
+    "1x1": lambda: (random_grid(), noise(1, 1)),
+    "1x2": lambda: (random_grid(), noise(1, 2)),
+    "1x97": lambda: (random_grid(), noise(1, 97)),
+    "97x1": lambda: (random_grid(), noise(97, 1)),
+    "7x5": lambda: (random_grid(), noise(7, 5)),
+    "smaller than the grid": lambda: (random_grid((8, 40, 40)), noise(9, 11)),
+    "641x359": lambda: (random_grid(), noise(359, 641)),
+    # 48 = 16 cells of 3 pixels: pixel centres fall on cell centres; 32: midway; 17: anywhere.
+    "pixels on cell centres": lambda: (random_grid(), noise(48, 48)),
+    "pixels beside cell centres": lambda: (random_grid(), noise(32, 32)),
+    "a pixel more than cells": lambda: (random_grid(), noise(17, 17)),
+    "single cell": lambda: (random_grid((1, 1, 1)), noise(33, 50)),
+    "depth only": lambda: (random_grid((8, 1, 1)), noise(33, 50)),
+    "one depth": lambda: (random_grid((1, 4, 5)), noise(33, 50)),
+    "two of each": lambda: (random_grid((2, 2, 2)), noise(33, 50)),
+    "uneven": lambda: (random_grid((5, 3, 7)), noise(33, 50)),
+    "nine depths": lambda: (random_grid((9, 4, 4)), noise(33, 50)),
+    "ten depths": lambda: (random_grid((10, 4, 4)), noise(33, 50)),
+    "largest": lambda: (random_grid((64, 64, 64), spread=0.1), noise(40, 70)),
+}
+
+
+@functools.cache
+def expected(case: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    grid, image = CASES[case]()
+    return grid, image, bilateral.render(grid, image)
+
+
+def assert_agree(result: np.ndarray, reference: np.ndarray) -> None:
+    assert result.dtype == np.uint8
+    assert result.shape == reference.shape
+    difference = np.abs(result.astype(int) - reference)
+    assert difference.max() <= LEVELS
+    assert np.count_nonzero(difference) <= max(1, SHARE * difference.size)
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("renderer", RENDERERS)
+def test_agrees_with_the_reference(renderer: str, case: str) -> None:
+    grid, image, reference = expected(case)
+    assert_agree(RENDERERS[renderer](grid, image), reference)
+
+
+@pytest.mark.parametrize("renderer", [*RENDERERS, "reference"])
+def test_identity_grid_changes_no_level(renderer: str) -> None:
+    render = bilateral.render if renderer == "reference" else RENDERERS[renderer]
+    image = grey_ramp()
+    np.testing.assert_array_equal(render(bilateral.identity_grid(), image), image)
+
+
+def brute_force(grid: np.ndarray, image: np.ndarray) -> np.ndarray:
+    """The docstring of infer/bilateral.py, in scalars: a sum over all cells, each with its tent of weight."""
+    gd, gh, gw, _ = grid.shape
+    height, width = image.shape[:2]
+    out = np.zeros_like(image)
+
+    def tent(position: float, cell: int, cells: int) -> float:
+        clamped = min(max(position, 0.5), cells - 0.5)
+        return max(0.0, 1 - abs(clamped - (cell + 0.5)))
+
+    for y, x in np.ndindex(height, width):
+        r, g, b = (float(v) / 255 for v in image[y, x])
+        gx, gy = (x + 0.5) * gw / width, (y + 0.5) * gh / height
+        gz = (0.299 * r + 0.587 * g + 0.114 * b) * gd
+        matrix = [0.0] * 12
+        for k, j, i in np.ndindex(gd, gh, gw):
+            weight = tent(gz, k, gd) * tent(gy, j, gh) * tent(gx, i, gw)
+            for c in range(12):
+                matrix[c] += weight * float(grid[k, j, i, c])
+        for c in range(3):
+            value = matrix[4 * c] * r + matrix[4 * c + 1] * g + matrix[4 * c + 2] * b + matrix[4 * c + 3]
+            out[y, x, c] = math.floor(255 * min(max(value, 0), 1) + 0.5)
+    return out
+
+
+@pytest.mark.parametrize("shape", [(3, 2, 4), (1, 1, 1), (2, 1, 3)])
+def test_reference_does_what_its_docstring_says(shape: tuple[int, int, int]) -> None:
+    grid, image = random_grid(shape), noise(6, 9)
+    assert_agree(bilateral.render(grid, image), brute_force(grid, image))
+
+
+def test_reference_in_bands_is_the_reference_in_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    grid, image, whole = expected("colour ramps")
+    monkeypatch.setattr(bilateral, "BAND_PIXELS", 7 * image.shape[1])
+    np.testing.assert_array_equal(bilateral.render(grid, image), whole)
