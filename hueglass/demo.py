@@ -72,7 +72,9 @@ def _film(
 ) -> tuple[Measured, list[tuple[np.ndarray, np.ndarray]]]:
     """Both clips, frame by frame; returns the measurements and a few pairs of frames for the strip."""
     info = VideoInfo(Path("street"), WIDTH, HEIGHT, Fraction(1, RATE * 512), Fraction(RATE), count)
-    measured, pairs, before = Measured(), [], None
+    measured = Measured()
+    pairs: list[tuple[np.ndarray, np.ndarray]] = []
+    before: list[np.ndarray] | None = None
     console = Console(stderr=True)
     with (
         VideoSink(folder / "street.mp4", info) as plain,

@@ -91,7 +91,9 @@ class Training:
 
     def saved(self) -> tuple[Student, LookEncoder]:
         """The networks that are measured, shown and saved: the averaged ones."""
-        student, encoder = self.averaged.module
+        student, encoder = self.averaged.module.children()
+        assert isinstance(student, Student)
+        assert isinstance(encoder, LookEncoder)
         return student, encoder
 
 
@@ -256,7 +258,7 @@ def _in_bfloat16(part: torch.nn.Module, device: torch.device) -> None:
         with torch.autocast(device.type, torch.bfloat16):
             return plain(x).float()
 
-    part.forward = forward  # type: ignore[method-assign]
+    part.forward = forward
 
 
 def train_step(training: Training, config: TrainConfig, device: torch.device) -> dict[str, float]:
@@ -323,4 +325,6 @@ def _fit(maps: Tensor, size: int) -> Tensor:
 
 
 def _to(batch: Batch, device: torch.device) -> Batch:
-    return Batch(**{k: v if v is None else v.to(device) for k, v in vars(batch).items()})
+    target = None if batch.target is None else batch.target.to(device)
+    content, content_maps = batch.content.to(device), batch.content_maps.to(device)
+    return Batch(content, content_maps, batch.reference.to(device), batch.reference_maps.to(device), target)

@@ -187,8 +187,9 @@ class Sampler:
         """Crops (2, T, T, 3) of two photographs and the regions they share (2, T/2, T/2, n)."""
         if self.labelled and self.rng.random() < self.config.labelled:
             pair = [self._pick(self.labelled) for _ in range(2)]
-            classes = self._classes(*(p.labels for p in pair))
-            maps = [label_maps(p.labels, classes) for p in pair]
+            labels = [p.labels for p in pair if p.labels is not None]
+            classes = self._classes(*labels)
+            maps = [label_maps(x, classes) for x in labels]
         else:
             pair = [self._pick(self.photos) for _ in range(2)]
             rule = random_rule(self.rng, int(self.rng.integers(2, self.config.most_regions + 1)))

@@ -224,6 +224,9 @@ class Student(nn.Module):
         width, hidden, pair = config.width, config.hidden, config.pair
         self.trunk = nn.Sequential(down(3, 16), down(16, 32), down(32, 64), down(64, width), Residual(width))
         self.pairing = mlp(SUMMARY + width + config.code, 2 * hidden, pair + 1)
+        gate = self.pairing[2]
+        assert isinstance(gate, nn.Linear)
+        nn.init.constant_(gate.bias[pair:], 1.0)
         self.enter = nn.Conv2d(width + pair + 2, width, 1)
         self.conditioned = nn.Sequential(Residual(width), Residual(width))
         self.from_cell = nn.Linear(width, hidden)
@@ -234,7 +237,6 @@ class Student(nn.Module):
         self.delta = nn.Linear(hidden, 12)
         nn.init.zeros_(self.delta.weight)
         nn.init.zeros_(self.delta.bias)
-        nn.init.constant_(self.pairing[2].bias[pair:], 1.0)
 
     def forward(self, thumbnail: Tensor, regions: Tensor, codes: Tensor) -> Tensor:
         half, quarter = halve(thumbnail), halve(regions)
