@@ -1,3 +1,35 @@
-"""hueglass: live video in the light of any photograph."""
+"""hueglass: live video in the light of any photograph. These are the public names."""
+
+from hueglass.infer.bundle import ModelBundle
+from hueglass.infer.errors import HueglassError, UsageError
+from hueglass.infer.frame import Frame
+from hueglass.infer.images import read_image, write_image
+from hueglass.infer.look import Look, find_look, make_look, read_look, write_look
+from hueglass.infer.regions import Mask, Regions, read_mask, regions_of
+from hueglass.infer.sinks import VideoSink
+from hueglass.infer.sources import VideoSource
+from hueglass.infer.stylizer import Stylizer
+from hueglass.infer.temporal import Smoother
 
 __version__ = "0.1.0"
+__all__ = [
+    "Frame",
+    "HueglassError",
+    "Look",
+    "Mask",
+    "ModelBundle",
+    "Regions",
+    "Smoother",
+    "Stylizer",
+    "UsageError",
+    "VideoSink",
+    "VideoSource",
+    "find_look",
+    "make_look",
+    "read_image",
+    "read_look",
+    "read_mask",
+    "regions_of",
+    "write_image",
+    "write_look",
+]

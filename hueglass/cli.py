@@ -155,6 +155,18 @@ def export(
     print(f"{out}: {manifest.model}, verified against torch")
 
 
+@app.command()
+def bench(
+    path: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="Write the figures there as well.")
+    ] = None,
+) -> None:
+    """How long every stage of a frame takes on this machine."""
+    from hueglass.bench_command import run_bench
+
+    run_bench(path)
+
+
 @evaluate_app.command("pairs")
 def evaluate_pairs(
     data: Annotated[Path, typer.Argument(metavar="DIR", help="Folder with content, style, their masks and official.")],

@@ -45,7 +45,7 @@ def render(grid: np.ndarray, image: np.ndarray, out: np.ndarray | None = None, t
         return out
     source = np.ascontiguousarray(image)
     target = out if _writes_directly(out, source) else np.empty(image.shape, np.uint8)
-    _render.render(grid, source, target, min(threads or _cores(), _render.MAX_THREADS))
+    _render.render(grid, source, target, min(threads or cores(), _render.MAX_THREADS))
     if target is not out:
         out[...] = target
     return out
@@ -70,7 +70,7 @@ def _writes_directly(out: np.ndarray, source: np.ndarray) -> bool:
     return out.flags.c_contiguous and (same or not np.may_share_memory(out, source))
 
 
-def _cores() -> int:
+def cores() -> int:
     """The cores this process may run on, which can be fewer than the machine has."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
