@@ -1,6 +1,9 @@
 """The command line. Heavy things are imported inside the commands that need them."""
 
+import os
+import signal
 import sys
+import warnings
 from pathlib import Path
 from typing import Annotated
 
@@ -218,24 +221,44 @@ def _needs_torch() -> None:
 
 def main() -> None:
     """Run a command; errors are one line on stderr. Exit status 0 done, 1 the work failed, 2 wrong use."""
+    for number in {signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)}:
+        if signal.getsignal(number) == signal.SIG_DFL:
+            signal.signal(number, _end)
     sys.exit(_run())
 
 
+def _end(number: int, _frame: object) -> None:
+    """Ends the process as an exception does, so that temporary files are removed."""
+    sys.exit(128 + number)
+
+
 def _run() -> int:
+    warnings.showwarning = _show_warning  # type: ignore[assignment]
     try:
         status = app(standalone_mode=False)
-    except TyperException as error:  # wrong use that typer itself finds; its text may be the whole help
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except TyperException as error:  # wrong use that typer itself finds; without a text if it printed the help
         return _complain(error.format_message(), error.exit_code)
     except UsageError as error:
         return _complain(error, 2)
     except HueglassError as error:
         return _complain(error, 1)
+    except OSError as error:  # what writes files reports its own: this is standard output
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # Python would try, and complain, once more at its end
+        return _complain(f"{error.filename or 'standard output'}: {error.strerror or error}", 1)
     if status == INTERRUPTED:
         return _complain("interrupted, nothing half-written was left behind", INTERRUPTED)
     return status if isinstance(status, int) else 0
 
 
+def _show_warning(message: Warning | str, *_: object) -> None:
+    print(f"hueglass: {message}", file=sys.stderr)
+
+
 def _complain(error: object, status: int) -> int:
-    message = str(error)
-    print(message if "\n" in message else f"hueglass: {message}", file=sys.stderr)
+    # File names, and what files hold, may contain line feeds and escape sequences.
+    message = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(error))
+    if message:
+        print(f"hueglass: {message}", file=sys.stderr)
     return status

@@ -1,9 +1,11 @@
 """What the commands `photo`, `video` and `look` do."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
@@ -13,7 +15,7 @@ from hueglass.infer.files import writable_place
 from hueglass.infer.frame import Frame
 from hueglass.infer.images import IMAGE_SUFFIXES, read_image, write_image
 from hueglass.infer.look import SUFFIX, Look, find_look, make_look, unmatched, write_look
-from hueglass.infer.regions import Mask, read_mask, regions_of
+from hueglass.infer.regions import WHOLE, Mask, read_mask, regions_of
 from hueglass.infer.sinks import VideoSink
 from hueglass.infer.sources import VideoInfo, VideoSource
 from hueglass.infer.stylizer import Stylizer
@@ -27,7 +29,7 @@ def convert_photo(
 ) -> None:
     """`source` in the light of `style` (a photograph's path or a look's name), to `target`."""
     writable_place(target, IMAGE_SUFFIXES)
-    _not_the_input(source, target)
+    _not_an_input(target, source, style, *(masks or ()))
     if masks is not None and not isinstance(style, Path):
         raise UsageError("masks need a reference photograph, expected --style PHOTO instead of --look")
     image = read_image(source)
@@ -35,8 +37,8 @@ def convert_photo(
     regions = None
     if masks is not None:
         regions = regions_of(read_mask(masks[0], image.shape[:2]), bundle.manifest.thumbnail // 2)
-        for name in unmatched(look, regions):
-            _warn(f"{masks[0]}: the reference has no {name} region, it takes the light of the whole reference")
+        if missing := unmatched(look, regions):
+            _warn(f"{masks[0]}: not in the reference: {', '.join(missing)}; takes the light of the whole reference")
     stylizer = Stylizer(bundle, look, strength)
     write_image(target, stylizer(Frame(image, 0.0, 0), regions).image)
 
@@ -48,6 +50,7 @@ def convert_video(
 
     HueglassError, after everything that can be decoded was written, if frames were lost.
     """
+    _not_an_input(target, source, style)
     stylizer = Stylizer(bundle, _look(style, None, bundle), strength, Smoother(smoothing))
     with VideoSource(source) as clip, VideoSink(target, clip.info, audio_from=source) as sink:
         for left_out in sink.left_out:
@@ -64,6 +67,7 @@ def convert_video(
 def make_look_file(reference: Path, out: Path, mask: Path | None, named: list[str], bundle: ModelBundle) -> None:
     """The look of a photograph to a .look file; `named` gives labels of the mask other names, as NAME=LABEL."""
     writable_place(out, (SUFFIX,))
+    _not_an_input(out, reference, *([mask] if mask is not None else []))
     if named and mask is None:
         raise UsageError("--region names the labels of a mask, expected --mask FILE as well")
     image = read_image(reference)
@@ -72,16 +76,18 @@ def make_look_file(reference: Path, out: Path, mask: Path | None, named: list[st
 
 
 def _rename(mask: Mask, named: list[str]) -> Mask:
-    """The mask with its labels renamed by NAME=LABEL."""
+    """The mask with its labels renamed by NAME=LABEL; labels that get the same name become one."""
     names = list(mask.names)
+    examples = ", ".join(names) if len(names) < 10 else f"{', '.join(names[:9])}, ..."
     for pair in named:
         name, equals, label = pair.partition("=")
         if not (name and equals and label in mask.names):
-            raise UsageError(
-                f"--region {pair}: expected NAME=LABEL with a label of the mask ({', '.join(names[:9])}, ...)"
-            )
+            raise UsageError(f"--region {pair}: expected NAME=LABEL with a label of the mask ({examples})")
+        if name == WHOLE:
+            raise UsageError(f"--region {pair}: expected another name, {WHOLE} is the whole picture's")
         names[mask.names.index(label)] = name
-    return Mask(mask.labels, tuple(names))
+    joined = np.array([names.index(name) for name in names], np.uint8)
+    return Mask(joined[mask.labels], tuple(names))
 
 
 def _look(style: Path | str, mask: Path | None, bundle: ModelBundle) -> Look:
@@ -92,9 +98,10 @@ def _look(style: Path | str, mask: Path | None, bundle: ModelBundle) -> Look:
     return make_look(bundle, style.stem, reference, regions)
 
 
-def _not_the_input(source: Path, target: Path) -> None:
-    if target.exists() and source.exists() and target.samefile(source):
-        raise UsageError(f"{target}: is the input as well, expected another output")
+def _not_an_input(target: Path, *inputs: Path | str) -> None:
+    for path in inputs:
+        if os.path.exists(target) and os.path.exists(path) and os.path.samefile(target, path):
+            raise UsageError(f"{target}: is an input as well, expected another output")
 
 
 def _warn(message: str) -> None:
@@ -105,7 +112,7 @@ def _warn(message: str) -> None:
 def _progress(info: VideoInfo, title: str) -> Iterator:
     """Yields a function to call after every frame. Shows frames, speed and the time left; silent if not a terminal."""
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("{task.fields[rate]:.0f} fps"),

@@ -3,6 +3,7 @@
 The street knows which pixel is sky and which is house, so the demo shows what regions do without a segmenter.
 """
 
+import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -46,7 +47,7 @@ def run_demo(folder: Path, look_name: str, seconds: float, seed: int) -> None:
     """Write street.mp4, stylized.mp4, strip.jpg and looks.jpg to `folder`, and print what was measured."""
     bundle = ModelBundle()
     look = find_look(look_name, bundle.manifest)
-    if folder.exists() and not folder.is_dir():
+    if os.path.exists(folder) and not folder.is_dir():
         raise UsageError(f"{folder}: is a file, expected a folder for the results")
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -20,7 +20,7 @@ def read_config(path: Path) -> TrainConfig:
     if not path.is_file():
         raise UsageError(f"{path}: no such file, expected a training configuration (YAML)")
     try:
-        return TrainConfig.model_validate(yaml.safe_load(path.read_text()) or {})
+        return TrainConfig.model_validate(yaml.safe_load(path.read_bytes()) or {})
     except yaml.YAMLError as error:
         raise HueglassError(f"{path}: is not YAML: {' '.join(str(error).split())}") from None
     except ValidationError as error:

@@ -1,5 +1,7 @@
 """Running one network graph: ONNX Runtime on the CPU or on CUDA."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
@@ -29,20 +31,35 @@ class OnnxGraph:
         ort = _onnxruntime()
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
-        options.log_severity_level = 3
+        options.log_severity_level = 4  # errors are raised; the runtime is not to print them as well
         # Threads that spin between two frames would take the cores from the renderer and the decoder.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        if DEVICES[device] not in ort.get_available_providers():
+            raise HueglassError(f"device {device!r}: not in this ONNX Runtime, which has {_devices(ort)}")
         providers = list(dict.fromkeys((DEVICES[device], DEVICES["cpu"])))
-        try:
+        self._path = path
+        with _one_line(path):
             self._session = ort.InferenceSession(str(path), options, providers=providers)
-        except Exception as error:  # the runtime raises classes of its own, one per kind of trouble
-            raise HueglassError(f"{path}: cannot be run: {str(error).splitlines()[0]}") from None
         # Without this look the runtime falls back to the CPU and says nothing.
         if DEVICES[device] not in self._session.get_providers():
-            raise HueglassError(f"device {device!r} is not available here: {self._session.get_providers()} are")
+            raise HueglassError(f"device {device!r}: cannot be used here, expected a working driver and its libraries")
 
     def __call__(self, **inputs: np.ndarray) -> np.ndarray:
-        return self._session.run(None, inputs)[0]
+        with _one_line(self._path):
+            return self._session.run(None, inputs)[0]
+
+
+@contextmanager
+def _one_line(path: Path) -> Iterator[None]:
+    """Turns any error of the runtime, which has a class per kind of trouble, into one line."""
+    try:
+        yield
+    except Exception as error:
+        raise HueglassError(f"{path}: cannot be run: {str(error).splitlines()[0]}") from None
+
+
+def _devices(ort) -> str:  # type: ignore[no-untyped-def]
+    return ", ".join(name for name, provider in DEVICES.items() if provider in ort.get_available_providers())
 
 
 def _onnxruntime():  # type: ignore[no-untyped-def]

@@ -3,6 +3,7 @@
 The only place that knows the graphs' names, inputs and sizes.
 """
 
+import os
 from functools import cached_property
 from pathlib import Path
 
@@ -65,17 +66,24 @@ class ModelBundle:
         """Coefficients (depth, cells, cells, 12) for a thumbnail (T, T, 3) uint8, the maps of its regions
         (slots, T/2, T/2) and a code for each (slots, code)."""
         grid = self.student(thumbnail=_planar(thumbnail), regions=maps[None], codes=codes[None])
-        return check_coefficients(grid[0])
+        m = self.manifest
+        return check_coefficients(self._checked(STUDENT, grid[0], (m.depth, m.cells, m.cells, 12)))
 
     def encode(self, thumbnail: np.ndarray, maps: np.ndarray) -> np.ndarray:
         """Codes (slots, code) of a reference's regions, from its thumbnail (T, T, 3) uint8 and their maps."""
-        return self.encoder(reference=_planar(thumbnail), regions=maps[None])[0]
+        codes = self.encoder(reference=_planar(thumbnail), regions=maps[None])
+        return self._checked(LOOK_ENCODER, codes[0], (self.manifest.slots, self.manifest.code))
+
+    def _checked(self, graph: str, output: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+        if output.shape != shape:
+            raise HueglassError(f"{self.folder / graph}: gives {output.shape}, expected {shape} as in {MANIFEST}")
+        return output
 
 
 def read_manifest(folder: Path) -> Manifest:
     """The manifest of a bundle folder. Errors as ModelBundle."""
     path = folder / MANIFEST
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise UsageError(f"{folder}: no model bundle here, expected a folder with {MANIFEST}")
     try:
         manifest = Manifest.model_validate_json(path.read_bytes())

@@ -12,11 +12,14 @@ from pathlib import Path
 
 from .errors import HueglassError, UsageError
 
+_NAME_BYTES = 255
+"""What common file systems hold."""
+
 
 def existing_file(path: str | os.PathLike[str]) -> Path:
     """`path` as a Path. UsageError if nothing is there or it is a directory, HueglassError if it is empty."""
     path = Path(path)
-    if not path.exists():
+    if not os.path.exists(path):  # Path.exists raises for a name that is too long
         raise UsageError(f"{path}: no such file")
     if path.is_dir():
         raise UsageError(f"{path}: is a directory, expected a file")
@@ -37,8 +40,10 @@ def writable_place(path: str | os.PathLike[str], suffixes: tuple[str, ...] = ())
     place = Path(os.path.realpath(path))
     if not place.parent.is_dir():
         raise UsageError(f"{path}: folder {place.parent} does not exist")
-    if place.exists() and not place.is_file():
+    if os.path.exists(place) and not place.is_file():
         raise UsageError(f"{path}: is not a regular file, expected a file name to write to")
+    if len(os.fsencode(place.name)) > _NAME_BYTES:
+        raise UsageError(f"{path}: the file name is too long, expected at most {_NAME_BYTES} bytes")
     return place
 
 

@@ -42,10 +42,9 @@ def read_image(path: str | os.PathLike[str]) -> np.ndarray:
     Raises UsageError for a missing file or a directory; HueglassError for content that is empty, cut short,
     damaged, too large (MAX_PIXELS) or no picture.
     """
-    path = existing_file(path)
-    data = _read_bytes(path)
-    header = _checked_header(path, data)
-    with _quiet_decoder() as warnings:
+    path = Path(path)
+    data, header = picture_bytes(path)
+    with _quiet_codec() as warnings:
         pixels = _decode(data, header)
     if pixels is None or any("premature end" in line for line in warnings):
         raise HueglassError(f"{path}: is cut short or damaged, expected a whole {header.kind} picture")
@@ -69,13 +68,21 @@ def write_image(path: str | os.PathLike[str], image: np.ndarray) -> None:
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
         raise HueglassError(f"{path}: is to hold {image.dtype} {image.shape}, expected uint8 (H, W, 3)")
     try:
-        done, encoded = cv2.imencode(suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), _QUALITY[suffix])
+        with _quiet_codec():
+            done, encoded = cv2.imencode(suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), _QUALITY[suffix])
     except cv2.error:
         done = False
     if not done:
         raise HueglassError(f"{path}: {suffix} cannot hold {image.shape[1]}x{image.shape[0]} pixels")
     with whole_file(path) as temporary:
         temporary.write_bytes(encoded)
+
+
+def picture_bytes(path: str | os.PathLike[str]) -> tuple[bytes, ImageHeader]:
+    """The file of a picture, not decoded, and its header. Errors as `read_image`."""
+    path = existing_file(path)
+    data = _read_bytes(path)
+    return data, _checked_header(path, data)
 
 
 def _read_bytes(path: Path) -> bytes:
@@ -139,7 +146,7 @@ def _upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
 
 
 @contextmanager
-def _quiet_decoder() -> Iterator[list[str]]:
+def _quiet_codec() -> Iterator[list[str]]:
     """Keeps the C libraries off the terminal; fills the list with what they said.
 
     libjpeg and libpng write straight to file descriptor 2, and that text is the only sign that a JPEG was

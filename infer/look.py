@@ -98,7 +98,7 @@ def read_look(path: Path, manifest: Manifest) -> Look:
         with safe_open(path, "numpy") as file:
             metadata, codes = file.metadata() or {}, file.get_tensor("codes")
         names = tuple(json.loads(metadata.get("regions", "[]")))
-    except (SafetensorError, ValueError, TypeError, OSError):
+    except (SafetensorError, ValueError, TypeError, AttributeError, RecursionError, OSError):
         raise HueglassError(f"{path}: cannot be read, expected a {SUFFIX} file made by `hueglass look make`") from None
     _check(path, metadata, codes, names, manifest)
     return Look(metadata.get("name") or path.stem, manifest.model, codes, names)
@@ -107,7 +107,7 @@ def read_look(path: Path, manifest: Manifest) -> Look:
 def _check(path: Path, metadata: dict[str, str], codes: np.ndarray, names: tuple, manifest: Manifest) -> None:
     if metadata.get("model") != manifest.model:
         made = metadata.get("model", "an unknown model")
-        raise HueglassError(f"{path}: made by {made}, this model is {manifest.model}: make the look again")
+        raise HueglassError(f"{path}: made by {made[:64]}, this model is {manifest.model}: make the look again")
     expected = (len(names), manifest.code)
     if codes.dtype != np.float32 or codes.shape != expected or not 1 <= len(names) <= MAX_REGIONS:
         raise HueglassError(f"{path}: codes are {codes.dtype} {codes.shape}, expected float32 {expected}")

@@ -5,6 +5,7 @@ label image ("3"), or a class of a segmenter ("sky"). Regions of a frame and of 
 their names are equal. The network sees soft maps over the thumbnail, one slot each.
 """
 
+import io
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import cv2
 import numpy as np
 
 from .errors import HueglassError, UsageError
+from .images import picture_bytes
 
 SLOTS = 8
 WHOLE = "whole"
@@ -59,8 +61,8 @@ def whole(size: int) -> Regions:
 def read_mask(path: Path, image_size: tuple[int, int]) -> Mask:
     """The mask file for a picture of (height, width) `image_size`, at that size.
 
-    Colour masks are read in the nine codes, grey and uncoloured palette files as label numbers. UsageError if the
-    file is missing or its size is not the picture's, HueglassError if it cannot be read.
+    Colour masks and JPEG are read in the nine codes, grey and uncoloured palette files as label numbers. UsageError
+    if the file is missing or its size is not the picture's, HueglassError if it cannot be read.
     """
     colours, numbers = _read_indexed(path)
     height, width = (colours if numbers is None else numbers).shape[:2]
@@ -76,31 +78,42 @@ def read_mask(path: Path, image_size: tuple[int, int]) -> Mask:
 
 def read_labels(path: Path) -> np.ndarray:
     """The numbers (H, W) uint8 of a label image: palette indices or grey values. Errors as `read_mask`."""
-    frame = _decode(path)
-    return frame.to_ndarray()[0] if frame.format.name == "pal8" else frame.to_ndarray(format="gray")
+    frame, _ = _decode(path)
+    return frame.to_ndarray()[0] if frame.format.name == "pal8" else _grey_numbers(frame)
 
 
 def _read_indexed(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
     """RGB colours (H, W, 3) and, where the file is a label image, its numbers (H, W)."""
-    frame = _decode(path)
+    frame, kind = _decode(path)
     if frame.format.name == "pal8":
         numbers, palette = frame.to_ndarray()
         colours = palette[:, 1:4][numbers]  # libav keeps palettes as ARGB
         coloured = len(np.unique(palette[np.unique(numbers)], axis=0)) > 1
         return colours, None if coloured else numbers
     colours = frame.to_ndarray(format="rgb24")
-    grey = bool((colours == colours[..., :1]).all())
-    coded = grey and np.isin(np.unique(colours), (0, 128, 255)).all()
-    return colours, frame.to_ndarray(format="gray") if grey and not coded else None
+    lossy = kind == "jpeg" or frame.format.name.startswith("yuv")
+    if lossy or not (colours == colours[..., :1]).all():
+        return colours, None
+    numbers = _grey_numbers(frame)
+    return colours, None if np.isin(np.unique(numbers), (0, 128, 255)).all() else numbers
 
 
-def _decode(path: Path) -> av.VideoFrame:
-    """The one frame of an image file. (OpenCV would paint palettes over and lose the numbers.)"""
-    if not path.is_file():
-        raise UsageError(f"{path}: no such file, expected a mask image")
+def _grey_numbers(frame: av.VideoFrame) -> np.ndarray:
+    """Grey values (H, W) uint8. 16-bit files hold either small numbers or 8-bit ones times 257."""
+    if not frame.format.name.startswith("gray16"):
+        return frame.to_ndarray(format="gray")
+    numbers = frame.to_ndarray()
+    return (numbers if numbers.max() < 256 else numbers // 257).astype(np.uint8)
+
+
+def _decode(path: Path) -> tuple[av.VideoFrame, str]:
+    """The one frame of an image file, and the file's kind. (OpenCV would paint palettes over and lose the numbers.)"""
+    data, header = picture_bytes(path)
     try:
-        with av.open(str(path)) as container:
-            return next(container.decode(video=0))
+        # The format is given and the content in memory: libav is not to guess, or to open what a file names.
+        with av.open(io.BytesIO(data), format=f"{header.kind}_pipe") as container:
+            container.streams.video[0].codec_context.options = {"err_detect": "explode"}
+            return next(container.decode(video=0)), header.kind
     except (av.FFmpegError, StopIteration, IndexError, ValueError):
         raise HueglassError(f"{path}: cannot be read as an image, expected a mask") from None
 
@@ -113,13 +126,14 @@ def _nearest_code(colours: np.ndarray) -> np.ndarray:
 
 
 def regions_of(mask: Mask, size: int) -> Regions:
-    """Soft maps over a thumbnail of the mask's labels, largest first. Slips of the brush are left out."""
+    """Soft maps over a thumbnail of the mask's labels, largest first. Slips of the brush join the largest."""
     counts = np.bincount(mask.labels.ravel(), minlength=len(mask.names))
     present = [int(i) for i in np.argsort(-counts, kind="stable") if counts[i] > MINIMUM_PIXELS]
     if not present:
         return whole(size)
-    maps = np.stack([_soft_map(mask.labels == i, size) for i in present])
-    return Regions(maps / np.maximum(maps.sum(0), 1e-6), tuple(mask.names[i] for i in present))
+    labels = np.where(np.isin(mask.labels, present), mask.labels, present[0])
+    maps = np.stack([_soft_map(labels == i, size) for i in present])
+    return Regions(maps / maps.sum(0), tuple(mask.names[i] for i in present))
 
 
 def _soft_map(inside: np.ndarray, size: int) -> np.ndarray:

@@ -28,7 +28,8 @@ def _structure_distance(before: np.ndarray, after: np.ndarray) -> float:
 def _standardised(thumbnail: np.ndarray) -> np.ndarray:
     small = cv2.resize(thumbnail, (_SIZE, _SIZE), interpolation=cv2.INTER_AREA)
     grey = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY).astype(np.float32)
-    return (grey - grey.mean()) / (grey.std() + 2)
+    # What is added keeps a flat picture from dividing by 0; much more would take a low contrast for a change.
+    return (grey - grey.mean()) / (grey.std() + 0.2)
 
 
 def _histogram_distance(before: np.ndarray, after: np.ndarray) -> float:

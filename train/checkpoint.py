@@ -7,6 +7,7 @@ generators' state in `resume.pt`, which only its own machine reads, with `weight
 import json
 import os
 from pathlib import Path
+from pickle import UnpicklingError
 
 import torch
 from safetensors import SafetensorError
@@ -48,7 +49,7 @@ def load_weights(folder: Path) -> tuple[Student, LookEncoder, dict]:
         student, encoder = Student(config), LookEncoder(config)
         student.load_state_dict(_part(tensors, "student."))
         encoder.load_state_dict(_part(tensors, "encoder."))
-    except (SafetensorError, ValueError, KeyError, RuntimeError) as error:
+    except (SafetensorError, ValueError, KeyError, RuntimeError, TypeError, AttributeError) as error:
         raise HueglassError(f"{folder}: broken checkpoint: {str(error).splitlines()[0]}") from None
     return student.eval(), encoder.eval(), facts
 
@@ -64,6 +65,11 @@ def save_resume(folder: Path, state: dict) -> None:
 
 
 def load_resume(folder: Path) -> dict | None:
-    """The state that `save_resume` wrote, or None where there is none."""
+    """The state that `save_resume` wrote, or None where there is none. HueglassError if it is damaged."""
     path = folder / RESUME
-    return torch.load(path, weights_only=True) if path.is_file() else None
+    if not path.is_file():
+        return None
+    try:
+        return torch.load(path, weights_only=True)
+    except (UnpicklingError, RuntimeError, EOFError):
+        raise HueglassError(f"{path}: broken checkpoint, remove it to begin again") from None

@@ -12,11 +12,12 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
 
 from hueglass.datasets.photos import Photo, load_photos, split, street_photos
 from hueglass.infer.errors import UsageError
+from hueglass.infer.files import disk_errors
 from hueglass.infer.images import write_image
 
 from .bilateral import render
@@ -70,6 +71,12 @@ class TrainConfig(BaseModel):
     checkpoint_minutes: float = Field(5, gt=0)
     sheet_minutes: float = Field(15, gt=0)
 
+    @model_validator(mode="after")
+    def _slots_suffice(self) -> "TrainConfig":
+        if self.samples.most_regions > self.student.slots:
+            raise ValueError(f"samples.most_regions is {self.samples.most_regions}, expected at most student.slots")
+        return self
+
 
 @dataclass
 class Training:
@@ -105,8 +112,10 @@ def load_data(config: DataConfig, folder: Path | None) -> tuple[list[Photo], lis
     """
     streets = street_photos(config.streets, config.side)
     training, held_out = split(streets + _load(config.photos, config.side, folder))
+    if not held_out:  # names are drawn by checksum: of a few, all may be for training
+        training, held_out = training[:-1], training[-1:]
     if not training:
-        raise UsageError("the configuration names no data, expected data.photos or data.streets")
+        raise UsageError("the configuration names too little data, expected photos or streets, two at least")
     if config.watched:
         held_out = [p for p in held_out if p.labels is None] + _load(config.watched, config.side, folder)
     return training, held_out
@@ -140,6 +149,10 @@ def run(config: TrainConfig, folder: Path, data: Path | None, report: Callable[[
     Writes checkpoints, TensorBoard events and contact sheets to `folder`; calls `report` after every step with
     the losses. UsageError if `folder` holds a training of another configuration.
     """
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{folder}: is a file, expected a folder for the training")
+    with disk_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if config.threads:
         torch.set_num_threads(config.threads)
@@ -180,7 +193,6 @@ def checkpoint(training: Training, config: TrainConfig, folder: Path) -> None:
         "scores": training.scores,
         "config": config.model_dump(),
     }
-    save_weights(folder, student, encoder, facts)
     state = {
         "both": training.both.state_dict(),
         "averaged": training.averaged.state_dict(),
@@ -192,7 +204,9 @@ def checkpoint(training: Training, config: TrainConfig, folder: Path) -> None:
         "seconds": training.seconds,
         "config": config.model_dump_json(),
     }
-    save_resume(folder, state)
+    with disk_errors(folder):
+        save_weights(folder, student, encoder, facts)
+        save_resume(folder, state)
 
 
 def resume(training: Training, config: TrainConfig, folder: Path) -> None:

@@ -37,7 +37,7 @@ class SampleConfig(BaseModel):
     """Samples in which the network is shown the regions."""
     labelled: float = Field(0.35, ge=0, le=1)
     """Unpaired samples drawn from labelled street frames."""
-    most_regions: int = Field(4, ge=1, le=8)
+    most_regions: int = Field(4, ge=2, le=8)
     smallest_crop: float = Field(0.45, gt=0, le=1)
     flip: float = Field(0.5, ge=0, le=1)
 

@@ -16,6 +16,8 @@ import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
+from hueglass.infer.regions import SLOTS
+
 from .bilateral import depth_tents, guide_map
 
 OPPONENT = (
@@ -40,7 +42,7 @@ class StudentConfig(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     thumbnail: int = Field(256, ge=64, le=512, multiple_of=64)
-    slots: int = Field(8, ge=1, le=16)
+    slots: int = Field(SLOTS, ge=1, le=SLOTS)
     depth: int = Field(8, ge=2, le=32)
     code: int = Field(128, gt=MOMENTS, le=1024)
     width: int = Field(96, ge=8, le=256)

@@ -1,0 +1,202 @@
+"""The house as it is built: which way imports point, what the runtime never touches, what ends up in a wheel."""
+
+import ast
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from fnmatch import fnmatch
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+ORDER = ("infer", "datasets", "train", "export", "hueglass")
+"""Each may import itself and what stands to its left."""
+FOLDERS = (*ORDER, "configs")
+"""`configs` holds data: whoever trains may look for it, and it imports nothing."""
+LIGHT = ("infer", "datasets")
+HEAVY = {"torch", "torchvision", "onnx", "scipy", "skimage", "yaml"}
+"""What `train` and `export` may need and LIGHT never does."""
+SETUPTOOLS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+SKIPPED = {"__pycache__", ".mypy_cache", ".ruff_cache"}
+
+
+def _files(folder: str) -> list[Path]:
+    return [p for p in sorted((ROOT / folder).rglob("*")) if p.is_file() and not SKIPPED & set(p.parts)]
+
+
+def _module(path: Path) -> str:
+    """The dotted name under which a file of the tree is imported."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    parts = parts if parts[0] == "hueglass" else ("hueglass", *parts)
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {_module(path): path for folder in FOLDERS for path in _files(folder) if path.suffix == ".py"}
+
+
+def _layer(module: str) -> str:
+    """Which of FOLDERS a module lies in: hueglass.infer.look is of infer, hueglass.cli of hueglass."""
+    second = module.split(".")[1:2]
+    return second[0] if second and second[0] in FOLDERS else "hueglass"
+
+
+def _base(module: str, node: ast.ImportFrom) -> str:
+    """What stands after `from`, without leading dots."""
+    if node.level == 0:
+        return node.module or ""
+    package = module.split(".") if MODULES[module].name == "__init__.py" else module.split(".")[:-1]
+    parts = package[: len(package) - node.level + 1]
+    return ".".join([*parts, *([node.module] if node.module else [])])
+
+
+def _nodes(tree: ast.AST, inside_functions: bool) -> Iterator[ast.AST]:
+    for child in ast.iter_child_nodes(tree):
+        if inside_functions or not isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            yield child
+            yield from _nodes(child, inside_functions)
+
+
+def _imports(module: str, inside_functions: bool = True) -> set[str]:
+    """Modules that `module` imports: our own as the deepest module named, others as they are written."""
+    found = set()
+    for node in _nodes(ast.parse(MODULES[module].read_text()), inside_functions):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = _base(module, node)
+            names = {f"{base}.{alias.name}" for alias in node.names}
+            found |= {name if name in MODULES else base for name in names}
+    return found
+
+
+def _own(module: str, inside_functions: bool = True) -> set[str]:
+    return {name for name in _imports(module, inside_functions) if name.split(".")[0] == "hueglass"}
+
+
+def test_the_tree_was_read() -> None:
+    """The tests below would hold on an empty tree."""
+    assert len(MODULES) > 40
+    assert {_layer(module) for module in MODULES} == set(FOLDERS)
+    assert _own("hueglass.infer.native") == {"hueglass.infer.bilateral", "hueglass.infer.errors"}
+    assert {"hueglass.infer.native", "hueglass.infer.bilateral", "numpy"} <= _imports("hueglass.infer.stylizer")
+    assert "hueglass.convert" in _own("hueglass.cli")
+    assert "hueglass.convert" not in _own("hueglass.cli", inside_functions=False)
+
+
+def test_imports_name_modules_that_exist() -> None:
+    assert {name for module in MODULES for name in _own(module)} <= set(MODULES)
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_imports_point_one_way(module: str) -> None:
+    layer = _layer(module)
+    allowed = {layer, *ORDER[: ORDER.index(layer)]} if layer in ORDER else {layer}
+    if layer in ("train", "export", "hueglass"):
+        allowed.add("configs")
+    # The bare package runs before any module in it: taking its version from it adds no dependency.
+    version = {"hueglass"} if layer == "export" else set()
+    wrong = {name for name in _own(module) - version if _layer(name) not in allowed}
+    assert wrong == set()
+
+
+def test_the_bare_package_imports_nothing_of_ours_but_the_runtime() -> None:
+    """Every module runs it first, so whatever it imports is imported everywhere."""
+    assert {_layer(name) for name in _own("hueglass")} <= {"infer"}
+
+
+@pytest.mark.parametrize("module", [m for m in MODULES if _layer(m) in LIGHT])
+def test_the_runtime_and_the_data_are_light(module: str) -> None:
+    assert {name.split(".")[0] for name in _imports(module)} & HEAVY == set()
+
+
+def test_no_import_cycles() -> None:
+    graph = {module: _own(module, inside_functions=False) - {"hueglass"} for module in MODULES}
+    order = list(TopologicalSorter(graph).static_order())  # CycleError names the cycle
+    assert order.index("hueglass.infer.errors") < order.index("hueglass.infer.stylizer") < order.index("hueglass.demo")
+    assert sorted(order) == sorted({*graph, *(name for names in graph.values() for name in names)})
+
+
+RUN_WITHOUT_TORCH = """
+import importlib, pkgutil, sys
+
+class Refuse:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0].startswith("torch"):
+            raise ImportError(f"{name} is blocked")
+
+sys.meta_path.insert(0, Refuse())
+import hueglass.datasets, hueglass.infer
+for package in (hueglass.infer, hueglass.datasets):
+    for found in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
+        importlib.import_module(found.name)
+for name in ("cli", "convert", "demo"):
+    importlib.import_module("hueglass." + name)
+
+import numpy as np
+from hueglass.infer.bundle import ModelBundle
+from hueglass.infer.frame import Frame
+from hueglass.infer.look import embedded_looks, find_look
+from hueglass.infer.stylizer import Stylizer
+
+bundle = ModelBundle()
+image = np.random.default_rng(0).integers(0, 256, (90, 160, 3), dtype=np.uint8)
+out = Stylizer(bundle, find_look(embedded_looks()[0], bundle.manifest))(Frame(image, 0.0, 0)).image
+loaded = [name for name in sys.modules if name.split(".")[0].startswith("torch")]
+imported = sum(name.startswith("hueglass.infer.") for name in sys.modules)
+print(out.shape, out.dtype, bool((out != image).any()), imported, loaded)
+"""
+
+
+def test_the_runtime_runs_where_torch_cannot_be_imported() -> None:
+    done = subprocess.run([sys.executable, "-c", RUN_WITHOUT_TORCH], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("(90, 160, 3) uint8 True")
+    imported, loaded = done.stdout.split("True ")[1].split(" ", 1)
+    assert int(imported) >= sum(_layer(m) == "infer" for m in MODULES) - 1
+    assert loaded.strip() == "[]"
+
+
+def _package(folder: Path) -> str:
+    return _module(folder / "__init__.py")
+
+
+def test_every_folder_of_modules_is_packaged() -> None:
+    folders = {path.parent for path in MODULES.values()}
+    assert sorted(SETUPTOOLS["packages"]) == sorted(_package(folder) for folder in folders)
+    assert all((folder / "__init__.py").is_file() for folder in folders)
+
+
+def test_package_dir_maps_each_folder_of_the_top_level() -> None:
+    expected = {("hueglass" if folder == "hueglass" else f"hueglass.{folder}"): folder for folder in FOLDERS}
+    assert SETUPTOOLS["package-dir"] == expected
+
+
+def test_every_data_file_is_packaged() -> None:
+    data = [p for folder in FOLDERS for p in _files(folder) if p.suffix not in {".py", ".so", ".pyd", ".pyc"}]
+    patterns = SETUPTOOLS["package-data"]
+    left_out = [
+        p for p in data if not any(fnmatch(p.name, pattern) for pattern in patterns.get(_package(p.parent), []))
+    ]
+    assert left_out == []
+    suffixes = {p.suffix or p.name for p in data}
+    assert {".yaml", ".look", ".onnx", ".json", ".cpp", ".typed"} <= suffixes
+
+
+def test_package_data_names_packages() -> None:
+    assert set(SETUPTOOLS["package-data"]) <= set(SETUPTOOLS["packages"])
+    assert {"*.onnx", "*.json", "*.md"} <= set(SETUPTOOLS["package-data"]["hueglass.infer.models"])
+    assert SETUPTOOLS["package-data"]["hueglass"] == ["py.typed"]
+
+
+def test_no_drawer_for_odds_and_ends() -> None:
+    assert [path for path in MODULES.values() if path.stem in {"utils", "util", "helpers", "misc", "common"}] == []
+
+
+def test_nothing_points_outside_the_project() -> None:
+    written = [p for folder in FOLDERS for p in _files(folder) if p.suffix in {".py", ".cpp", ".yaml", ".md", ".json"}]
+    texts = {p.relative_to(ROOT): p.read_text() for p in [*written, ROOT / "pyproject.toml", ROOT / "setup.py"]}
+    outside = ("../" + "shared", "/" + "work/", "/" + "root/", "/" + "home/")
+    assert {(str(p), s) for p, text in texts.items() for s in outside if s in text} == set()

@@ -1,0 +1,175 @@
+"""From a checkpoint to a bundle: the graphs are the networks, and a bundle is there whole or not at all."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+onnx = pytest.importorskip("onnx")
+pytest.importorskip("onnxscript")
+pytest.importorskip("onnxruntime")
+
+from hueglass.export import onnx as exporting  # noqa: E402
+from hueglass.infer.bundle import LOOK_ENCODER, MANIFEST, STUDENT, ModelBundle  # noqa: E402
+from hueglass.infer.errors import HueglassError, UsageError  # noqa: E402
+from hueglass.infer.frame import Frame  # noqa: E402
+from hueglass.infer.look import make_look  # noqa: E402
+from hueglass.infer.stylizer import Stylizer  # noqa: E402
+from hueglass.train.checkpoint import WEIGHTS, load_weights, save_weights  # noqa: E402
+from hueglass.train.student import LookEncoder, Student, StudentConfig  # noqa: E402
+
+TINY = StudentConfig(thumbnail=64, code=32, width=16, hidden=24, pair=16)
+GRAPHS = {
+    STUDENT: (
+        {"thumbnail": [1, 3, 64, 64], "regions": [1, 8, 32, 32], "codes": [1, 8, 32]},
+        {"coefficients": [1, 8, 4, 4, 12]},
+    ),
+    LOOK_ENCODER: ({"reference": [1, 3, 64, 64], "regions": [1, 8, 32, 32]}, {"codes": [1, 8, 32]}),
+}
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Random networks whose last layer says something."""
+    torch.manual_seed(0)
+    student, encoder = Student(TINY), LookEncoder(TINY)
+    torch.nn.init.normal_(student.delta.weight, std=0.05)
+    folder = tmp_path_factory.mktemp("checkpoint")
+    save_weights(folder, student, encoder, {})
+    return folder
+
+
+@pytest.fixture(scope="module")
+def bundle(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> ModelBundle:
+    folder = tmp_path_factory.mktemp("exported") / "bundle"
+    exporting.export_bundle(checkpoint, folder)
+    return ModelBundle(folder)
+
+
+@pytest.fixture
+def image() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (90, 120, 3), dtype=np.uint8)
+
+
+def test_the_manifest_says_what_the_graphs_are(bundle: ModelBundle) -> None:
+    manifest = bundle.manifest
+    assert (manifest.thumbnail, manifest.slots, manifest.code) == (64, 8, 32)
+    assert (manifest.depth, manifest.cells) == (8, 4)
+    assert manifest.versions["opset"] == "18"
+    assert {"hueglass", "torch", "onnx"} <= set(manifest.versions)
+    assert json.loads((bundle.folder / MANIFEST).read_text())["model"] == manifest.model
+
+
+def test_a_bundle_is_three_files(bundle: ModelBundle) -> None:
+    """No weights beside the graphs, and nothing left over."""
+    assert sorted(p.name for p in bundle.folder.iterdir()) == sorted([MANIFEST, STUDENT, LOOK_ENCODER])
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+def test_graphs_have_the_names_and_sizes_of_the_contract(bundle: ModelBundle, name: str) -> None:
+    graph = onnx.load(str(bundle.folder / name), load_external_data=False)
+    assert [(s.domain, s.version) for s in graph.opset_import if s.domain in ("", "ai.onnx")] == [("", 18)]
+    assert not any(t.external_data for t in graph.graph.initializer)
+
+    def sizes(values: list) -> dict[str, list[int]]:
+        return {v.name: [d.dim_value for d in v.type.tensor_type.shape.dim] for v in values}
+
+    assert (sizes(graph.graph.input), sizes(graph.graph.output)) == GRAPHS[name]
+    assert {n.domain for n in graph.graph.node} == {""}
+
+
+def test_graphs_agree_with_torch(bundle: ModelBundle, checkpoint: Path) -> None:
+    student, encoder, _ = load_weights(checkpoint)
+    assert exporting.verify(bundle, student, encoder) < 1e-4
+
+
+def test_graphs_of_other_weights_are_found_out(bundle: ModelBundle, checkpoint: Path) -> None:
+    student, encoder, _ = load_weights(checkpoint)
+    torch.nn.init.constant_(student.delta.bias, 0.01)
+    with pytest.raises(HueglassError, match=r"differ from torch by 0\.01"):
+        exporting.verify(bundle, student, encoder)
+
+
+def test_a_frame_gets_the_coefficients_that_torch_predicts(
+    bundle: ModelBundle, checkpoint: Path, image: np.ndarray
+) -> None:
+    """The whole way: reference to look, look and frame to coefficients, by the runtime and by the networks."""
+    reference = np.random.default_rng(1).integers(60, 200, (100, 80, 3), dtype=np.uint8)
+    coefficients = Stylizer(bundle, make_look(bundle, "look", reference)).predict(Frame(image, 0.0, 0))
+    student, encoder, _ = load_weights(checkpoint)
+    maps = torch.zeros(1, 8, 32, 32)
+    maps[:, 0] = 1
+    content, style = (
+        torch.from_numpy(bundle.thumbnail(x)).permute(2, 0, 1)[None].float() / 255 for x in (image, reference)
+    )
+    with torch.no_grad():
+        code = encoder(style, maps)[:, :1]
+        expected = student(content, maps, torch.cat([code, torch.zeros(1, 7, 32)], 1))[0]
+    assert coefficients.shape == (8, 4, 4, 12)
+    np.testing.assert_allclose(coefficients, expected.numpy(), atol=1e-3)
+    identity = np.tile([1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0], (8, 4, 4, 1))
+    assert np.abs(coefficients - identity).max() > 0.05
+
+
+def test_a_model_is_named_by_its_weights(bundle: ModelBundle, checkpoint: Path, tmp_path: Path) -> None:
+    again = exporting._manifest(TINY, checkpoint / WEIGHTS)
+    student, encoder, _ = load_weights(checkpoint)
+    student.delta.bias.data[0] += 1e-6
+    save_weights(tmp_path, student, encoder, {})
+    assert again.model == bundle.manifest.model
+    assert exporting._manifest(TINY, tmp_path / WEIGHTS).model != again.model
+
+
+def test_example_inputs_are_what_the_networks_take() -> None:
+    inputs = exporting.example_inputs(TINY, seed=1)
+    assert {name: list(x.shape) for name, x in inputs.items()} == GRAPHS[STUDENT][0] | GRAPHS[LOOK_ENCODER][0]
+    assert all(x.dtype == np.float32 for x in inputs.values())
+    np.testing.assert_allclose(inputs["regions"].sum(1), 1, atol=1e-5)
+    np.testing.assert_array_equal(inputs["codes"], exporting.example_inputs(TINY, seed=1)["codes"])
+
+
+def test_no_checkpoint_leaves_no_bundle(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no checkpoint here"):
+        exporting.export_bundle(tmp_path / "none", tmp_path / "bundle")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_broken_checkpoint_leaves_no_bundle(checkpoint: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "broken"
+    shutil.copytree(checkpoint, broken)
+    (broken / WEIGHTS).write_bytes((broken / WEIGHTS).read_bytes()[:-100])
+    with pytest.raises(HueglassError, match="broken checkpoint"):
+        exporting.export_bundle(broken, tmp_path / "bundle")
+    assert not (tmp_path / "bundle").exists()
+
+
+def test_a_wrong_place_is_refused_before_anything_is_made(checkpoint: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(UsageError, match="is a file, expected a folder"):
+        exporting.export_bundle(checkpoint, tmp_path / "file")
+    with pytest.raises(UsageError, match="does not exist"):
+        exporting.export_bundle(checkpoint, tmp_path / "no" / "bundle")
+    assert (tmp_path / "file").read_text() == "mine"
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+def test_graphs_that_differ_leave_no_bundle(
+    bundle: ModelBundle, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An exporter that writes the graphs of another model."""
+
+    def swapped(network: object, names: tuple[str, ...], output: str, path: Path) -> None:
+        shutil.copy(bundle.folder / path.name, path)
+
+    student, encoder, _ = load_weights(checkpoint)
+    torch.nn.init.constant_(student.delta.bias, 0.05)
+    save_weights(tmp_path / "checkpoint", student, encoder, {})
+    monkeypatch.setattr(exporting, "_export", swapped)
+    with pytest.raises(HueglassError, match="differ from torch"):
+        exporting.export_bundle(tmp_path / "checkpoint", tmp_path / "bundle")
+    assert not (tmp_path / "bundle").exists()
+    assert exporting.export_bundle(checkpoint, tmp_path / "bundle").model == bundle.manifest.model
+    assert len(list((tmp_path / "bundle").iterdir())) == 3

@@ -1,0 +1,178 @@
+"""The student's losses: exact numbers where they are known, bounds where they are drawn, gradients everywhere."""
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from skimage.color import rgb2lab  # noqa: E402
+from torch import Tensor  # noqa: E402
+
+from hueglass.train.colour import to_lab  # noqa: E402
+from hueglass.train.losses import out_of_range, reconstruction, sliced_wasserstein, smoothness  # noqa: E402
+
+MANY = 4096
+"""Directions enough for their mean to be that of the sphere, to a few parts in a hundred."""
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    torch.manual_seed(0)
+
+
+def grey(lightness: float) -> float:
+    """The sRGB grey of a CIELAB lightness."""
+    y = ((lightness + 16) / 116) ** 3
+    return 1.055 * y ** (1 / 2.4) - 0.055
+
+
+def flat(lightness: float, size: int = 16) -> Tensor:
+    return torch.full((1, 3, size, size), grey(lightness))
+
+
+def halves(size: int = 16, left: int = 8) -> Tensor:
+    """Two regions (1, 2, size, size): `left` columns, and the others."""
+    maps = torch.zeros(1, 2, size, size)
+    maps[:, 0, :, :left] = 1
+    maps[:, 1, :, left:] = 1
+    return maps
+
+
+def whole(size: int = 16) -> Tensor:
+    return torch.ones(1, 1, size, size)
+
+
+def distance(output: Tensor, maps: Tensor, style: Tensor, style_maps: Tensor) -> float:
+    return float(sliced_wasserstein(output, maps, style, style_maps, samples=64, projections=MANY))
+
+
+def test_swd_of_a_flat_region_with_itself_is_zero() -> None:
+    assert distance(flat(50), whole(), flat(50), whole()) < 1e-6
+
+
+def test_swd_of_the_same_colours_is_small() -> None:
+    """Two draws from one region are alike, not equal."""
+    image = torch.rand(2, 3, 32, 32)
+    same = float(sliced_wasserstein(image, whole(32).expand(2, -1, -1, -1), image, whole(32).expand(2, -1, -1, -1)))
+    other = float(
+        sliced_wasserstein(image, whole(32).expand(2, -1, -1, -1), 0.5 * image, whole(32).expand(2, 1, 32, 32))
+    )
+    assert 0 <= same < 0.025
+    assert other > 5 * same
+
+
+@pytest.mark.parametrize(("ours", "theirs"), [(50, 70), (80, 20), (50, 51)])
+def test_swd_of_two_greys_is_their_distance_along_a_mean_direction(ours: float, theirs: float) -> None:
+    """A shift s of every colour is |d . s| along the direction d; over the sphere that is |s| / 2."""
+    expected = abs(ours - theirs) / 100 / 2
+    assert distance(flat(ours), whole(), flat(theirs), whole()) == pytest.approx(expected, rel=0.05)
+
+
+def test_swd_never_exceeds_the_shift() -> None:
+    image, shift = 0.2 + 0.4 * torch.rand(1, 3, 16, 16), torch.tensor([0.1, 0.0, 0.05])[:, None, None]
+    lab = [to_lab((image + k * shift).flatten(2)[0].T) / 100 for k in (0, 1)]
+    farthest = float((lab[0] - lab[1]).norm(dim=1).max())
+    noise = float(sliced_wasserstein(image, whole(), image, whole(), samples=16384, projections=64))
+    moved = float(sliced_wasserstein(image, whole(), image + shift, whole(), samples=16384, projections=64))
+    assert 0.2 * farthest < moved < farthest + noise
+
+
+@pytest.mark.parametrize("empty", ["output", "style"])
+def test_swd_ignores_a_region_empty_on_either_side(empty: str) -> None:
+    full, lacking = halves(), halves()
+    lacking[:, 1] = 0
+    maps, style_maps = (lacking, full) if empty == "output" else (full, lacking)
+    output = flat(50).clone()
+    output[..., 8:] = torch.rand(1, 3, 16, 8)
+    output.requires_grad_()
+    style = flat(70).clone()
+    style[..., 8:] = torch.rand(1, 3, 16, 8)
+    loss = sliced_wasserstein(output, maps, style, style_maps, samples=64, projections=MANY)
+    loss.backward()
+    assert float(loss.detach()) == pytest.approx(0.1, rel=0.05)
+    assert output.grad is not None
+    assert float(output.grad[..., 8:].abs().max()) == 0
+    assert float(output.grad[..., :8].abs().max()) > 0
+
+
+def test_swd_of_nothing_is_zero_and_can_be_differentiated() -> None:
+    output = torch.rand(2, 3, 16, 16, requires_grad=True)
+    nothing = torch.zeros(2, 3, 16, 16)
+    loss = sliced_wasserstein(output, nothing, torch.rand(2, 3, 16, 16), nothing)
+    loss.backward()
+    assert float(loss.detach()) == 0
+    assert output.grad is not None
+    assert float(output.grad.abs().max()) == 0
+
+
+def test_swd_weighs_regions_by_their_area_in_the_output() -> None:
+    """Three quarters are 20 off, one quarter 60; the reference's own areas do not matter."""
+    output, style = flat(50).clone(), flat(70).clone()
+    output[..., 12:], style[..., 4:] = grey(20), grey(80)
+    expected = (0.75 * 0.2 + 0.25 * 0.6) / 2
+    assert distance(output, halves(left=12), style, halves(left=4)) == pytest.approx(expected, rel=0.05)
+
+
+def test_swd_compares_region_with_region() -> None:
+    """The colours of the whole are the same, but in the wrong halves."""
+    output, style = flat(30).clone(), flat(70).clone()
+    output[..., 8:], style[..., 8:] = grey(70), grey(30)
+    assert distance(output, whole(), style, whole()) < 0.08
+    assert distance(output, halves(), style, halves()) == pytest.approx(0.2, rel=0.05)
+
+
+def test_swd_gradients_are_finite_on_black_and_white() -> None:
+    for value in (-0.5, 0.0, 1e-8, 1.0, 1.5):
+        output = torch.full((1, 3, 16, 16), value, requires_grad=True)
+        sliced_wasserstein(output, whole(), torch.rand(1, 3, 16, 16), whole()).backward()
+        assert output.grad is not None
+        assert torch.isfinite(output.grad).all()
+
+
+def test_reconstruction_is_an_absolute_difference_but_smooth_at_zero() -> None:
+    target = torch.rand(2, 3, 8, 8)
+    assert float(reconstruction(target, target)) == pytest.approx(1e-3, rel=1e-5)
+    assert float(reconstruction(target + 0.5, target)) == pytest.approx(0.5, rel=1e-4)
+    assert float(reconstruction(target + 0.001, target)) == pytest.approx(0.001 * 2**0.5, rel=1e-3)
+    output = target.clone().requires_grad_()
+    reconstruction(output, target).backward()
+    assert output.grad is not None
+    assert float(output.grad.abs().max()) == 0
+
+
+def test_out_of_range_is_the_mean_distance_outside() -> None:
+    assert float(out_of_range(torch.tensor([0.0, 0.3, 1.0]))) == 0
+    assert float(out_of_range(torch.tensor([-0.5, 0.5, 1.0, 1.25]))) == pytest.approx(0.75 / 4)
+
+
+def test_smoothness_is_exact_on_ramps() -> None:
+    """A step of 1 along depth, 2 along height, 3 along width, in every coefficient."""
+    d, y, x = torch.meshgrid(torch.arange(4.0), torch.arange(5.0), torch.arange(6.0), indexing="ij")
+    grid = (d + 2 * y + 3 * x)[None, ..., None].expand(2, 4, 5, 6, 12)
+    across, along = smoothness(grid)
+    assert float(across) == 2**2 + 3**2
+    assert float(along) == 1
+    assert [float(v) for v in smoothness(torch.ones(1, 4, 5, 6, 12))] == [0, 0]
+
+
+def test_lab_is_that_of_scikit_image() -> None:
+    levels = np.linspace(0, 1, 12)
+    colours = np.stack(np.meshgrid(levels, levels, levels), -1).reshape(-1, 3)
+    np.testing.assert_allclose(to_lab(torch.from_numpy(colours)).numpy(), rgb2lab(colours), atol=0.01)
+    np.testing.assert_allclose(to_lab(torch.from_numpy(colours).float()).numpy(), rgb2lab(colours), atol=0.02)
+
+
+def test_lab_of_black_white_and_grey() -> None:
+    lab = to_lab(torch.tensor([[0.0] * 3, [1.0] * 3, [grey(50.0)] * 3, [-1.0] * 3, [2.0] * 3]))
+    np.testing.assert_allclose(lab[:, 0].numpy(), [0, 100, 50, 0, 100], atol=0.01)
+    assert float(lab[:, 1:].abs().max()) < 0.01
+
+
+def test_lab_gradients_are_finite_and_those_of_finite_differences() -> None:
+    colours = torch.tensor([0.0, 1e-9, 0.02, 0.04045, 0.3, 1.0], dtype=torch.float64)
+    every = torch.cartesian_prod(colours, colours, colours).requires_grad_()
+    to_lab(every).sum().backward()
+    assert every.grad is not None
+    assert torch.isfinite(every.grad).all()
+    inside = (0.1 + 0.8 * torch.rand(10, 3, dtype=torch.float64)).requires_grad_()
+    assert torch.autograd.gradcheck(to_lab, (inside,))

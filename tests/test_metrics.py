@@ -1,0 +1,185 @@
+"""The yardstick and the baselines, on pictures whose numbers are known beforehand."""
+
+import cv2
+import numpy as np
+import pytest
+
+pytest.importorskip("skimage")
+
+from skimage.color import deltaE_ciede2000, lab2rgb
+
+from hueglass.train.baselines import monge_kantorovich, per_region
+from hueglass.train.metrics import delta_e, edge, resid, swd
+
+WHOLE = np.ones((1, 48, 64), bool)
+
+
+def grey(lightness: float) -> np.ndarray:
+    """A flat grey (48, 64, 3) of a CIELAB lightness."""
+    return lab2rgb(np.full((48, 64, 3), (lightness, 0.0, 0.0))).astype(np.float32)
+
+
+def photo(seed: int = 0) -> np.ndarray:
+    """Patches, shading and grain (48, 64, 3) float32 in [0.05, 0.95]."""
+    rng = np.random.default_rng(seed)
+    patches = np.kron(rng.uniform(0.2, 0.8, (6, 8, 3)), np.ones((8, 8, 1)))
+    shade = np.linspace(-0.1, 0.1, 64)[None, :, None]
+    return np.clip(patches + shade + rng.normal(0, 0.02, patches.shape), 0.05, 0.95).astype(np.float32)
+
+
+def halves() -> np.ndarray:
+    maps = np.zeros((2, 48, 64), bool)
+    maps[0, :, :16] = True
+    maps[1, :, 16:] = True
+    return maps
+
+
+def joined(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    return np.where(halves()[0][..., None], left, right)
+
+
+def length(shift: float) -> float:
+    """Sliced Wasserstein-2 of a shift s of every colour: sqrt(mean (d . s)^2) over directions, about |s| / sqrt 3."""
+    return shift / 3**0.5
+
+
+def test_swd_of_a_picture_with_itself_is_zero() -> None:
+    assert swd(photo(), WHOLE, photo(), WHOLE) == 0
+    shuffled = np.random.default_rng(1).permutation(photo().reshape(-1, 3)).reshape(48, 64, 3)
+    assert swd(shuffled, WHOLE, photo(), WHOLE) < 1e-4
+
+
+@pytest.mark.parametrize(("ours", "theirs"), [(40, 60), (70, 20), (50, 52)])
+def test_swd_of_two_greys_is_their_distance(ours: float, theirs: float) -> None:
+    assert swd(grey(ours), WHOLE, grey(theirs), WHOLE) == pytest.approx(length(abs(ours - theirs)), rel=0.1)
+
+
+def test_swd_is_symmetric_and_repeatable() -> None:
+    one, other = photo(0), photo(1)
+    distance = swd(one, WHOLE, other, WHOLE)
+    assert distance > 5
+    assert swd(one, WHOLE, other, WHOLE) == distance
+    assert swd(other, WHOLE, one, WHOLE) == pytest.approx(distance, rel=1e-6)
+    assert swd(one, WHOLE, other, WHOLE, samples=2000) == pytest.approx(distance, rel=0.15)
+
+
+def test_swd_weighs_regions_by_their_area_in_the_output() -> None:
+    """A quarter of the output is 20 off, three quarters are 40 off; the regions of the style lie elsewhere."""
+    output, style = joined(grey(50), grey(20)), np.where(halves()[1][..., None], grey(70), grey(60))
+    distance = swd(output, halves(), style, halves()[::-1])
+    assert distance == pytest.approx(length(0.25 * 20 + 0.75 * 40), rel=0.1)
+
+
+def test_swd_leaves_out_regions_empty_on_either_side() -> None:
+    output, style = joined(grey(50), grey(20)), joined(grey(70), grey(60))
+    lacking = halves()
+    lacking[1] = False
+    for maps, style_maps in ((halves(), lacking), (lacking, halves())):
+        assert swd(output, maps, style, style_maps) == pytest.approx(length(20), rel=0.1)
+    with pytest.raises(ValueError, match="at least one"):
+        swd(output, np.zeros_like(halves()), style, halves())
+
+
+def test_edge_is_one_for_the_picture_and_falls_with_blur() -> None:
+    scores = [edge(photo(), cv2.GaussianBlur(photo(), (0, 0), sigma)) for sigma in (0.7, 1.5, 4)]
+    assert edge(photo(), photo()) == pytest.approx(1, abs=1e-9)
+    assert 0.95 > scores[0] > scores[1] > scores[2] > -0.1
+    assert edge(photo(), photo(1)) < 0.6
+
+
+def test_edge_does_not_see_exposure() -> None:
+    assert edge(photo(), 0.5 * photo() + 0.2) == pytest.approx(1, abs=1e-4)
+
+
+def test_edge_of_a_flat_picture_is_finite() -> None:
+    assert 0 <= edge(photo(), grey(50)) < 0.5
+
+
+def test_resid_is_nothing_for_affine_recolourings_and_everything_for_noise() -> None:
+    content = photo()
+    linear = np.array([[0.6, 0.2, 0.0], [0.1, 0.5, 0.1], [0.0, 0.3, 0.5]], np.float32)
+    assert resid(content, content) < 0.01
+    assert resid(content, content @ linear.T + 0.1) < 0.01
+    noise = np.random.default_rng(3).random(content.shape, np.float32)
+    assert 0.9 < resid(content, noise) <= 1
+    assert resid(grey(50), noise) == pytest.approx(1, abs=1e-6)
+
+
+def test_resid_is_the_share_of_what_was_added() -> None:
+    """Content of variance s^2 plus noise of variance s^2: half of it is new, but for the 3 of 81 a plane can fit."""
+    rng = np.random.default_rng(4)
+    content, added = (0.5 + 0.1 * rng.standard_normal((96, 96, 3)) for _ in range(2))
+    assert resid(content, content + added) == pytest.approx(0.5, abs=0.04)
+
+
+def test_resid_sees_smearing() -> None:
+    assert resid(photo(), cv2.GaussianBlur(photo(), (0, 0), 3)) > 20 * resid(photo(), 0.7 * photo())
+
+
+def test_delta_e_is_ciede2000() -> None:
+    assert delta_e(photo(), photo()) == 0
+    known = float(deltaE_ciede2000((50.0, 0.0, 0.0), (60.0, 0.0, 0.0)))
+    assert known == pytest.approx(9.5, abs=0.2)
+    assert delta_e(grey(50), grey(60)) == pytest.approx(known, abs=0.02)
+
+
+def test_delta_e_does_not_see_what_a_small_blur_hides() -> None:
+    """A checkerboard of single pixels, seen at 3 pixels' blur, is its mean."""
+    y, x = np.mgrid[0:300, 0:300]
+    checks = 0.5 + 0.02 * ((x + y) % 2 * 2 - 1)
+    board = np.repeat(checks[..., None], 3, -1).astype(np.float32)
+    assert delta_e(board, np.full_like(board, 0.5)) < 0.05
+
+
+def gaussian(mean: tuple[float, ...], spread: float, seed: int) -> np.ndarray:
+    """Correlated colours (5000, 3), far from the borders."""
+    rng = np.random.default_rng(seed)
+    return np.array(mean) + spread * rng.standard_normal((5000, 3)) @ (np.eye(3) + rng.uniform(-0.4, 0.4, (3, 3)))
+
+
+def test_monge_kantorovich_gives_the_mean_and_the_covariance_of_the_style() -> None:
+    content, style = gaussian((0.4, 0.5, 0.6), 0.04, 0), gaussian((0.6, 0.5, 0.45), 0.06, 1)
+    out = monge_kantorovich(content, style)
+    assert out.dtype == np.float32
+    assert 0 < out.min() < out.max() < 1
+    np.testing.assert_allclose(out.mean(0), style.mean(0), atol=1e-5)
+    np.testing.assert_allclose(np.cov(out.T), np.cov(style.T), atol=1e-5)
+    assert np.abs(np.cov(content.T) - np.cov(style.T)).max() > 1e-3
+
+
+def test_monge_kantorovich_is_the_shortest_way() -> None:
+    """Its matrix is symmetric and positive, and it leaves a picture in its own light alone."""
+    content, style = gaussian((0.4, 0.5, 0.6), 0.04, 0), gaussian((0.6, 0.5, 0.45), 0.06, 1)
+    affine, *_ = np.linalg.lstsq(
+        np.c_[content, np.ones(len(content))], monge_kantorovich(content, style).astype(np.float64), rcond=None
+    )
+    np.testing.assert_allclose(affine[:3], affine[:3].T, atol=1e-4)
+    assert np.linalg.eigvalsh(affine[:3]).min() > 0
+    np.testing.assert_allclose(monge_kantorovich(content, content), content, atol=1e-5)
+
+
+def test_monge_kantorovich_survives_flat_and_single_pixels() -> None:
+    flat = np.full((10, 3), 0.25, np.float32)
+    np.testing.assert_allclose(monge_kantorovich(flat, np.full((1, 3), 0.75)), 0.75, atol=1e-6)
+    assert np.isfinite(monge_kantorovich(flat, gaussian((0.5,) * 3, 0.1, 2))).all()
+    assert monge_kantorovich(photo(), photo(1)).shape == (48, 64, 3)
+
+
+def test_per_region_touches_matched_regions_alone() -> None:
+    content, style = photo(0), photo(1)
+    lacking = halves()
+    lacking[1] = False
+    for maps, style_maps in ((halves(), lacking), (lacking, halves())):
+        out = per_region(content, maps, style, style_maps)
+        np.testing.assert_array_equal(out[:, 16:], content[:, 16:])
+        np.testing.assert_allclose(out[:, :16].mean((0, 1)), style[:, :16].mean((0, 1)), atol=0.02)
+        assert np.abs(out[:, :16] - content[:, :16]).mean() > 0.02
+
+
+def test_per_region_takes_each_region_by_itself() -> None:
+    content, style = photo(0), photo(1)
+    out = per_region(content, halves(), style, halves())
+    for part in (slice(0, 16), slice(16, 64)):
+        expected = monge_kantorovich(content[:, part], style[:, part])
+        np.testing.assert_allclose(out[:, part], expected, atol=1e-6)
+    assert (content == photo(0)).all()

@@ -1,0 +1,118 @@
+"""The stylizer: one way for every frame, whatever its size, with or without regions."""
+
+import numpy as np
+import pytest
+
+from hueglass.infer.bilateral import blend, identity_grid
+from hueglass.infer.bundle import ModelBundle
+from hueglass.infer.errors import UsageError
+from hueglass.infer.frame import Frame
+from hueglass.infer.look import Look, make_look
+from hueglass.infer.regions import Mask, Regions, regions_of
+from hueglass.infer.stylizer import Stylizer
+from hueglass.infer.temporal import Smoother
+
+WARM, COLD = (225, 130, 50), (50, 110, 220)
+
+
+def picture(height: int = 72, width: int = 128, seed: int = 0) -> np.ndarray:
+    """Patches of every colour, the same on the left and on the right."""
+    patches = np.random.default_rng(seed).integers(40, 216, (6, 4, 3), dtype=np.uint8)
+    rows, columns = np.arange(height) * 6 // height, np.arange(width) * 8 // width % 4
+    return patches[rows][:, columns]
+
+
+def halves(bundle: ModelBundle, names: tuple[str, str]) -> Regions:
+    labels = np.zeros((72, 128), np.uint8)
+    labels[:, 64:] = 1
+    return regions_of(Mask(labels, names), bundle.manifest.thumbnail // 2)
+
+
+@pytest.fixture(scope="module")
+def look(bundle: ModelBundle) -> Look:
+    """Of a reference that is warm on its left, `a`, and cold on its right, `b`."""
+    reference = np.empty((72, 128, 3))
+    reference[:, :64], reference[:, 64:] = WARM, COLD
+    labels = np.zeros((72, 128), np.uint8)
+    labels[:, 64:] = 1
+    light = np.clip(reference + picture() / 3 - 40, 0, 255).astype(np.uint8)
+    return make_look(bundle, "halves", light, Mask(labels, ("a", "b")))
+
+
+def warmth(image: np.ndarray) -> float:
+    return float(image[..., 0].mean() - image[..., 2].mean())
+
+
+def test_predict_and_render_are_the_two_halves_of_a_call(bundle: ModelBundle, look: Look) -> None:
+    stylizer, frame = Stylizer(bundle, look), Frame(picture(), 1.5, 7, 0.04)
+    regions = halves(bundle, ("a", "b"))
+    for given in (None, regions):
+        coefficients = stylizer.predict(frame, given)
+        manifest = bundle.manifest
+        assert coefficients.shape == (manifest.depth, manifest.cells, manifest.cells, 12)
+        np.testing.assert_array_equal(stylizer.render(frame, coefficients).image, stylizer(frame, given).image)
+
+
+def test_time_index_and_duration_are_kept(bundle: ModelBundle, look: Look) -> None:
+    frame = Frame(picture(), 1.5, 7, 0.04)
+    before = frame.image.copy()
+    out = Stylizer(bundle, look)(frame)
+    assert (out.time, out.index, out.duration) == (1.5, 7, 0.04)
+    assert out.image is not frame.image
+    np.testing.assert_array_equal(frame.image, before)
+    assert np.abs(out.image.astype(int) - before).mean() > 2
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 300), (2160, 2), (77, 101), (256, 256), (720, 1280)])
+def test_any_size(bundle: ModelBundle, look: Look, height: int, width: int) -> None:
+    out = Stylizer(bundle, look)(Frame(picture(height, width), 0.0, 0)).image
+    assert (out.shape, out.dtype) == ((height, width, 3), np.uint8)
+
+
+def test_regions_take_the_light_of_their_name(bundle: ModelBundle, look: Look) -> None:
+    stylizer, frame = Stylizer(bundle, look), Frame(picture(), 0.0, 0)
+    for names, sign in ((("a", "b"), 1), (("b", "a"), -1)):
+        out = stylizer(frame, halves(bundle, names)).image
+        assert sign * (warmth(out[:, :56]) - warmth(out[:, 72:])) > 30
+
+
+def test_unknown_regions_are_no_regions(bundle: ModelBundle, look: Look) -> None:
+    stylizer, frame = Stylizer(bundle, look), Frame(picture(), 0.0, 0)
+    np.testing.assert_array_equal(stylizer(frame, halves(bundle, ("x", "y"))).image, stylizer(frame).image)
+
+
+def test_strength_blends_with_the_identity(bundle: ModelBundle, look: Look) -> None:
+    frame = Frame(picture(), 0.0, 0)
+    full = Stylizer(bundle, look).predict(frame)
+    for strength in (0.0, 0.3, 1.0):
+        expected = blend(identity_grid(full.shape), full, strength)
+        np.testing.assert_allclose(Stylizer(bundle, look, strength).predict(frame), expected, atol=1e-5)
+    np.testing.assert_array_equal(Stylizer(bundle, look, 0.0)(frame).image, frame.image)
+
+
+@pytest.mark.parametrize("strength", [-0.01, 1.01, float("nan")])
+def test_strength_out_of_range(bundle: ModelBundle, look: Look, strength: float) -> None:
+    with pytest.raises(UsageError, match=f"strength {strength}, expected 0 to 1"):
+        Stylizer(bundle, look, strength)
+
+
+def test_smoothing_follows_the_frames(bundle: ModelBundle, look: Look) -> None:
+    """The average between two predictions, weighted by the time between the frames; strength comes after."""
+    first, second = Frame(picture(), 0.0, 0), Frame(np.roll(picture(), 3, axis=1) // 2 + 60, 0.1, 1)
+    a, b = (Stylizer(bundle, look).predict(f) for f in (first, second))
+    stylizer = Stylizer(bundle, look, smoother=Smoother(0.2))
+    np.testing.assert_array_equal(stylizer.predict(first), a)
+    expected = blend(a, b, 1 - np.exp(-0.5))
+    np.testing.assert_allclose(stylizer.predict(second), expected, atol=1e-5)
+    assert np.abs(a - b).max() > 1e-3
+    weak = Stylizer(bundle, look, 0.5, Smoother(0.2))
+    weak.predict(first)
+    identity = identity_grid(a.shape)
+    np.testing.assert_allclose(weak.predict(second), blend(identity, expected, 0.5), atol=1e-5)
+
+
+def test_a_picture_does_not_depend_on_the_one_before(bundle: ModelBundle, look: Look) -> None:
+    stylizer = Stylizer(bundle, look)
+    alone = stylizer(Frame(picture(), 0.0, 0)).image
+    stylizer(Frame(picture(seed=5), 0.1, 1))
+    np.testing.assert_array_equal(stylizer(Frame(picture(), 0.2, 2)).image, alone)
