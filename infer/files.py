@@ -23,6 +23,8 @@ def existing_file(path: str | os.PathLike[str]) -> Path:
         raise UsageError(f"{path}: no such file")
     if path.is_dir():
         raise UsageError(f"{path}: is a directory, expected a file")
+    if path.is_char_device():  # /dev/zero has no end
+        raise UsageError(f"{path}: is a device, expected a file")
     if path.is_file() and path.stat().st_size == 0:
         raise HueglassError(f"{path}: is empty")
     return path

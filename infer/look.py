@@ -8,7 +8,6 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
@@ -128,9 +127,3 @@ def find_look(name: str, manifest: Manifest) -> Look:
         known = ", ".join(embedded_looks())
         raise UsageError(f"no look named {name!r}, expected a {SUFFIX} file or one of: {known}")
     return read_look(Path(name), manifest)
-
-
-def swatch(reference: np.ndarray, height: int) -> np.ndarray:
-    """A small copy of a reference, `height` pixels high, to show beside what it did."""
-    width = max(1, round(reference.shape[1] * height / reference.shape[0]))
-    return cv2.resize(reference, (width, height), interpolation=cv2.INTER_AREA)

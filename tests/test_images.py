@@ -226,3 +226,10 @@ def test_real_photographs() -> None:
     for path in photographs:
         expected = np.asarray(ImageOps.exif_transpose(Image.open(path)).convert("RGB"))
         assert np.abs(read_image(path).astype(int) - expected).max() <= 2
+
+
+def test_a_device_without_end_is_refused() -> None:
+    if not Path("/dev/zero").exists():
+        pytest.skip("no /dev/zero on this system")
+    with pytest.raises(UsageError, match="is a device"):
+        read_image("/dev/zero")
