@@ -83,7 +83,19 @@ def _export(network: Student | LookEncoder, names: tuple[str, ...], output: str,
     )
     assert program is not None
     program.save(str(path), external_data=False)
-    onnx.checker.check_model(onnx.load(str(path)), full_check=True)
+    model = onnx.load(str(path))
+    _forget_source(model)
+    onnx.checker.check_model(model, full_check=True)
+    onnx.save(model, str(path))
+
+
+def _forget_source(model: onnx.ModelProto) -> None:
+    """Drop the exporter's notes: stack traces with the paths of whoever exported."""
+    del model.metadata_props[:]
+    graph = model.graph
+    for part in (graph, *graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer):
+        del part.metadata_props[:]
+        part.doc_string = ""
 
 
 def verify(bundle: ModelBundle, student: Student, encoder: LookEncoder) -> float:

@@ -13,7 +13,7 @@ pytest.importorskip("onnxscript")
 pytest.importorskip("onnxruntime")
 
 from hueglass.export import onnx as exporting  # noqa: E402
-from hueglass.infer.bundle import LOOK_ENCODER, MANIFEST, STUDENT, ModelBundle  # noqa: E402
+from hueglass.infer.bundle import EMBEDDED, LOOK_ENCODER, MANIFEST, STUDENT, ModelBundle  # noqa: E402
 from hueglass.infer.errors import HueglassError, UsageError  # noqa: E402
 from hueglass.infer.frame import Frame  # noqa: E402
 from hueglass.infer.look import make_look  # noqa: E402
@@ -79,6 +79,14 @@ def test_graphs_have_the_names_and_sizes_of_the_contract(bundle: ModelBundle, na
 
     assert (sizes(graph.graph.input), sizes(graph.graph.output)) == GRAPHS[name]
     assert {n.domain for n in graph.graph.node} == {""}
+
+
+@pytest.mark.parametrize("name", [STUDENT, LOOK_ENCODER])
+def test_graphs_say_nothing_of_the_machine_they_were_made_on(bundle: ModelBundle, name: str) -> None:
+    for folder in (bundle.folder, EMBEDDED):
+        graph = (folder / name).read_bytes()
+        assert b".py" not in graph
+        assert b"site-packages" not in graph
 
 
 def test_graphs_agree_with_torch(bundle: ModelBundle, checkpoint: Path) -> None:
