@@ -133,7 +133,12 @@ def test_truncated_clip(run: Callable, media: ModuleType, tmp_path: Path, keep: 
 def test_signal_in_the_middle(media: ModuleType, tmp_path: Path, number: int, status: int, line: str) -> None:
     before = media.Clip(pts=list(range(300)), width=320, height=192, sound_start=0).write(tmp_path / "in.mp4")
     command = [*HUEGLASS, "video", str(before), str(tmp_path / "out.mp4"), "--look", LOOK]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+
+    def as_from_a_terminal() -> None:  # tests in the background inherit that some signals are ignored
+        signal.signal(number, signal.SIG_DFL)
+
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, **pipes, preexec_fn=as_from_a_terminal) as process:
         until = time.monotonic() + 30
         while len(list(tmp_path.iterdir())) == 1 and time.monotonic() < until:
             time.sleep(0.005)
