@@ -60,8 +60,8 @@ def convert_video(
                 sink.write(stylizer(frame))
                 advance()
     if clip.lost:
-        kept = "frame was" if clip.lost == 1 else "frames were"
-        raise HueglassError(f"{source}: {clip.lost} {kept} lost, the file is cut short or damaged; wrote the others")
+        frames = "frame was" if clip.lost == 1 else "frames were"
+        raise HueglassError(f"{source}: {clip.lost} {frames} lost, the file is cut short or damaged; wrote the others")
 
 
 def make_look_file(reference: Path, out: Path, mask: Path | None, named: list[str], bundle: ModelBundle) -> None:

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from .backends import Graph, OnnxGraph
 from .bilateral import check_coefficients
 from .errors import HueglassError, UsageError
+from .images import resized_square
 from .regions import SLOTS
 
 FORMAT = 1
@@ -58,9 +59,7 @@ class ModelBundle:
 
     def thumbnail(self, image: np.ndarray) -> np.ndarray:
         """The small copy (T, T, 3) uint8 of a frame (H, W, 3) uint8 that the networks look at."""
-        size = self.manifest.thumbnail
-        way = cv2.INTER_AREA if min(image.shape[:2]) > size else cv2.INTER_LINEAR
-        return cv2.resize(image, (size, size), interpolation=way)
+        return resized_square(image, self.manifest.thumbnail)
 
     def predict(self, thumbnail: np.ndarray, maps: np.ndarray, codes: np.ndarray) -> np.ndarray:
         """Coefficients (depth, cells, cells, 12) for a thumbnail (T, T, 3) uint8, the maps of its regions

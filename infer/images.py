@@ -78,6 +78,15 @@ def write_image(path: str | os.PathLike[str], image: np.ndarray) -> None:
         temporary.write_bytes(encoded)
 
 
+def resized_square(image: np.ndarray, size: int) -> np.ndarray:
+    """`image`, (H, W) or (H, W, 1 to 4), at `size` x `size`: averaged when it shrinks, bilinear when it grows.
+
+    The one way to thumbnails and their region maps: the network is to see frames as it saw its training data.
+    """
+    way = cv2.INTER_AREA if min(image.shape[:2]) > size else cv2.INTER_LINEAR
+    return cv2.resize(image, (size, size), interpolation=way)
+
+
 def picture_bytes(path: str | os.PathLike[str]) -> tuple[bytes, ImageHeader]:
     """The file of a picture, not decoded, and its header. Errors as `read_image`."""
     path = existing_file(path)

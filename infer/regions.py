@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from .errors import HueglassError, UsageError
-from .images import picture_bytes
+from .images import picture_bytes, resized_square
 
 SLOTS = 8
 WHOLE = "whole"
@@ -132,11 +132,5 @@ def regions_of(mask: Mask, size: int) -> Regions:
     if not present:
         return whole(size)
     labels = np.where(np.isin(mask.labels, present), mask.labels, present[0])
-    maps = np.stack([_soft_map(labels == i, size) for i in present])
+    maps = np.stack([resized_square((labels == i).astype(np.float32), size) for i in present])
     return Regions(maps / maps.sum(0), tuple(mask.names[i] for i in present))
-
-
-def _soft_map(inside: np.ndarray, size: int) -> np.ndarray:
-    shrinking = min(inside.shape) > size
-    way = cv2.INTER_AREA if shrinking else cv2.INTER_LINEAR
-    return cv2.resize(inside.astype(np.float32), (size, size), interpolation=way)

@@ -15,7 +15,7 @@ import numpy as np
 from skimage.color import deltaE_ciede2000, rgb2lab
 from skimage.metrics import structural_similarity
 
-LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+from hueglass.infer.bilateral import LUMA
 
 
 def swd(

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from hueglass.datasets.photos import Photo
+from hueglass.infer.images import resized_square
 
 from .grades import GradeConfig, grade_regions, random_grades
 
@@ -81,11 +82,10 @@ def cut(image: np.ndarray, crop: Crop, size: int) -> np.ndarray:
     )
     part = image[top:bottom, left:right]
     part = part[:, ::-1] if crop.mirrored else part
-    way = cv2.INTER_AREA if min(part.shape[:2]) > size else cv2.INTER_LINEAR
     if part.shape[2] == 3:
-        return cv2.resize(np.ascontiguousarray(part), (size, size), interpolation=way)
+        return resized_square(np.ascontiguousarray(part), size)
     channels = [np.ascontiguousarray(part[..., i]) for i in range(part.shape[2])]  # cv2 resizes at most four at once
-    return np.stack([cv2.resize(c, (size, size), interpolation=way) for c in channels], -1)
+    return np.stack([resized_square(c, size) for c in channels], -1)
 
 
 def random_rule(rng: np.random.Generator, count: int) -> np.ndarray:
