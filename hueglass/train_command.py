@@ -3,34 +3,19 @@
 import time
 from pathlib import Path
 
-import yaml
-from pydantic import ValidationError
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from hueglass.infer.errors import HueglassError, UsageError
+from hueglass.config_file import read_config
 from hueglass.train.distill import TrainConfig, Training, progress, run
 
 LOG_SECONDS = 60
 """How often a training that nobody watches writes a line."""
 
 
-def read_config(path: Path) -> TrainConfig:
-    """The configuration in a YAML file. UsageError if it is missing, HueglassError naming the key that is wrong."""
-    if not path.is_file():
-        raise UsageError(f"{path}: no such file, expected a training configuration (YAML)")
-    try:
-        return TrainConfig.model_validate(yaml.safe_load(path.read_bytes()) or {})
-    except yaml.YAMLError as error:
-        raise HueglassError(f"{path}: is not YAML: {' '.join(str(error).split())}") from None
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise HueglassError(f"{path}: {'.'.join(map(str, first['loc'])) or 'the file'}: {first['msg']}") from None
-
-
 def run_training(config_path: Path, folder: Path, data: Path | None) -> None:
     """Train by the configuration into `folder`, or go on with what is there."""
-    config = read_config(config_path)
+    config = read_config(config_path, TrainConfig)
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal) as bar:

@@ -9,6 +9,7 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("tensorboard")
 
+from hueglass.config_file import read_config  # noqa: E402
 from hueglass.datasets.photos import Photo, street_photos  # noqa: E402
 from hueglass.infer.errors import HueglassError, UsageError  # noqa: E402
 from hueglass.train import distill, scenes  # noqa: E402
@@ -23,7 +24,6 @@ from hueglass.train.checkpoint import (  # noqa: E402
 )
 from hueglass.train.distill import DataConfig, TrainConfig, Training, load_data, progress, set_learning_rate  # noqa: E402
 from hueglass.train.student import LookEncoder, Student, StudentConfig  # noqa: E402
-from hueglass.train_command import read_config  # noqa: E402
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 TINY = StudentConfig(thumbnail=64, code=32, width=16, hidden=24, pair=16)
@@ -261,17 +261,16 @@ def test_resume_states_come_back(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == [RESUME]
 
 
-@pytest.mark.parametrize("name", sorted(p.name for p in CONFIGS.glob("*.yaml") if p.name != "looks.yaml"))
+@pytest.mark.parametrize("name", ["student.yaml", "tiny.yaml"])
 def test_the_configurations_that_come_along_are_valid(name: str) -> None:
-    config = read_config(CONFIGS / name)
+    config = read_config(CONFIGS / name, TrainConfig)
     assert config.steps > config.warmup
     assert config.data.photos or config.data.streets
     assert config.student.slots >= config.samples.most_regions
 
 
-def test_both_training_configurations_are_there() -> None:
-    assert {"student.yaml", "tiny.yaml"} <= {p.name for p in CONFIGS.glob("*.yaml")}
-    assert read_config(CONFIGS / "tiny.yaml").data.streets > 0
+def test_the_tiny_configuration_needs_no_data() -> None:
+    assert read_config(CONFIGS / "tiny.yaml", TrainConfig).data.streets > 0
 
 
 WRONG = {
@@ -292,7 +291,7 @@ def test_a_wrong_configuration_is_one_line_that_names_the_key(tmp_path: Path, te
     path = tmp_path / "wrong.yaml"
     path.write_text(text)
     with pytest.raises(HueglassError) as raised:
-        read_config(path)
+        read_config(path, TrainConfig)
     assert str(raised.value).startswith(f"{path}: ")
     assert WRONG[text] in str(raised.value)
     assert "\n" not in str(raised.value)
@@ -300,7 +299,7 @@ def test_a_wrong_configuration_is_one_line_that_names_the_key(tmp_path: Path, te
 
 def test_a_missing_configuration_is_wrong_use(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no such file"):
-        read_config(tmp_path / "none.yaml")
+        read_config(tmp_path / "none.yaml", TrainConfig)
 
 
 def test_no_data_and_data_that_nobody_says_where_are_wrong_use() -> None:
