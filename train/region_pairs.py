@@ -12,7 +12,7 @@ import numpy as np
 from hueglass.infer.regions import MINIMUM_PIXELS, WHOLE, Mask
 
 MAX_AREA_RATIO = 100
-"""Regions whose shares of their pictures differ more do not speak of the same thing (Li et al. 2018, FastPhotoStyle)."""
+"""Regions whose shares of their pictures differ more have little in common (Li et al. 2018, FastPhotoStyle)."""
 
 
 @dataclass(frozen=True)
