@@ -7,7 +7,13 @@ torch = pytest.importorskip("torch")
 
 from torch import Tensor  # noqa: E402
 
-from hueglass.train.matting_laplacian import box, laplacian_energy  # noqa: E402
+from hueglass.infer.errors import UsageError  # noqa: E402
+from hueglass.train.matting_laplacian import (  # noqa: E402
+    MattingLaplacian,
+    box,
+    laplacian_energy,
+    laplacian_matrix,
+)
 
 EPS = 1e-4
 
@@ -137,3 +143,129 @@ def test_box_is_the_mean_of_the_windows_inside() -> None:
     x = torch.arange(24, dtype=torch.float64).reshape(1, 1, 4, 6)
     expected = [[float(x[0, 0, i : i + 3, j : j + 3].mean()) for j in range(4)] for i in range(2)]
     np.testing.assert_allclose(box(x, 3)[0, 0].numpy(), expected)
+
+
+SHAPES = [(1, (7, 6)), (2, (6, 7)), (1, (3, 3)), (1, (3, 9)), (2, (12, 5))]
+
+
+def pictures(height: int, width: int) -> dict[str, np.ndarray]:
+    """Noisy, smooth, constant, and black next to white: (3, H, W) float64."""
+    y, x = np.mgrid[0:height, 0:width] / max(height, width)
+    return {
+        "photo": photo_like(height, width),
+        "ramp": np.stack([0.2 + 0.5 * x, 0.9 - 0.6 * y, 0.3 + x * y]),
+        "constant": np.full((3, height, width), 0.7),
+        "edge": np.repeat((x > 0.4)[None].astype(float), 3, 0),
+    }
+
+
+def prepared(image: np.ndarray, dtype: torch.dtype = torch.float64, **options: float) -> MattingLaplacian:
+    return MattingLaplacian(torch.from_numpy(image)[None].to(dtype), **options)
+
+
+def sparse(image: np.ndarray, **options: float) -> np.ndarray:
+    return laplacian_matrix(image.transpose(1, 2, 0), **options).toarray()
+
+
+@pytest.mark.parametrize(("radius", "shape"), SHAPES)
+def test_the_sparse_matrix_is_that_of_the_triple_loop(radius: int, shape: tuple[int, int]) -> None:
+    for name, image in pictures(*shape).items():
+        expected, _ = matrix(image, radius)
+        np.testing.assert_allclose(sparse(image, eps=EPS, radius=radius), expected, atol=1e-10, err_msg=name)
+    expected, _ = matrix(photo_like(*shape), radius, eps=1e-7)
+    np.testing.assert_allclose(sparse(photo_like(*shape), radius=radius), expected, atol=1e-10)
+
+
+def test_the_sparse_matrix_is_a_laplacian() -> None:
+    for image in pictures(11, 8).values():
+        laplacian = sparse(image)
+        np.testing.assert_array_equal(laplacian, laplacian.T)
+        np.testing.assert_allclose(laplacian.sum(1), 0, atol=1e-13)
+        assert np.linalg.eigvalsh(laplacian).min() > -1e-12
+
+
+def test_pixels_farther_apart_than_a_window_have_no_entry() -> None:
+    found = laplacian_matrix(photo_like(9, 10).transpose(1, 2, 0))
+    row, column = found.nonzero()
+    assert found.shape == (90, 90)
+    assert np.abs(row // 10 - column // 10).max() == 2
+    assert np.abs(row % 10 - column % 10).max() == 2
+
+
+def test_bands_of_rows_make_one_matrix(monkeypatch: pytest.MonkeyPatch) -> None:
+    image = photo_like(23, 9)
+    whole = sparse(image, radius=2)
+    monkeypatch.setattr("hueglass.train.matting_laplacian.BAND", 5)
+    np.testing.assert_allclose(sparse(image, radius=2), whole, atol=1e-13)
+
+
+@pytest.mark.parametrize("eps", [1e-4, 1e-7])
+@pytest.mark.parametrize(("radius", "shape"), [*SHAPES, (1, (17, 31)), (2, (20, 11))])
+def test_the_matrix_free_form_is_that_of_the_sparse_matrix(radius: int, shape: tuple[int, int], eps: float) -> None:
+    output = np.random.default_rng(1).random((3, *shape))
+    v = output.reshape(3, -1).T
+    for image in pictures(*shape).values():
+        laplacian = laplacian_matrix(image.transpose(1, 2, 0), eps, radius)
+        found = prepared(image, eps=eps, radius=radius)
+        product = found.apply(torch.from_numpy(output)[None])[0].reshape(3, -1).numpy()
+        np.testing.assert_allclose(product, (laplacian @ v).T, atol=1e-11)
+        (total,) = found.energy(torch.from_numpy(output)[None])
+        assert float(total) == pytest.approx(float((v * (laplacian @ v)).sum()), rel=1e-11)
+
+
+def test_the_energy_is_that_of_the_loss_times_its_window_pixels() -> None:
+    image, output = photo_like(14, 19), np.random.default_rng(3).random((3, 14, 19))
+    (total,) = prepared(image, eps=EPS).energy(torch.from_numpy(output)[None])
+    assert float(total) == pytest.approx(energy(image, output) * 12 * 17 * 9, rel=1e-9)
+
+
+def test_affine_functions_of_the_picture_have_no_more_than_the_ridges_energy() -> None:
+    image = photo_like(24, 32)
+    output = torch.from_numpy(recoloured(image, LINEAR))[None]
+    windows = 22 * 30
+    assert 0 < float(prepared(image).energy(output)) < 1e-7 * float((LINEAR**2).sum()) * windows
+    assert float(prepared(image, eps=1e-12).energy(output)) < 1e-8
+    assert float(prepared(image).energy(torch.full((1, 3, 24, 32), 0.3, dtype=torch.float64))) == 0
+
+
+def test_gradients_of_the_energy_are_those_of_finite_differences() -> None:
+    images = torch.from_numpy(np.stack([photo_like(6, 7), photo_like(6, 7, seed=1)]))
+    output = torch.from_numpy(np.random.default_rng(2).random((2, 3, 6, 7))).requires_grad_()
+    laplacian = MattingLaplacian(images)
+    assert torch.autograd.gradcheck(laplacian.energy, (output,))
+    assert torch.autograd.gradcheck(laplacian.apply, (output,))
+    (gradient,) = torch.autograd.grad(laplacian.energy(output).sum(), output)
+    torch.testing.assert_close(gradient, 2 * laplacian.apply(output.detach()))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_each_picture_of_a_batch_has_its_own_matrix(dtype: torch.dtype) -> None:
+    images = torch.from_numpy(np.stack([photo_like(13, 9, seed) for seed in range(3)])).to(dtype)
+    outputs = torch.from_numpy(np.random.default_rng(4).random((3, 3, 13, 9))).to(dtype)
+    together = MattingLaplacian(images)
+    for k in range(3):
+        alone = MattingLaplacian(images[k : k + 1])
+        torch.testing.assert_close(together.apply(outputs)[k], alone.apply(outputs[k : k + 1])[0])
+        torch.testing.assert_close(together.energy(outputs)[k], alone.energy(outputs[k : k + 1])[0])
+    assert together.energy(outputs).dtype == dtype
+
+
+def test_single_precision_carries_the_eps_of_the_paper() -> None:
+    """Even where the energy is the ridge's alone, and where the picture is flat."""
+    ramp = pictures(96, 128)["ramp"]
+    blown = np.clip(photo_like(96, 128) * np.linspace(0.5, 3, 128), 0, 1)
+    for image in (photo_like(96, 128, seed=9), ramp, blown):
+        image = image.astype(np.float32).astype(float)
+        noise = np.random.default_rng(5).normal(0, 1e-3, image.shape)
+        for output, rel in ((recoloured(image, LINEAR), 0.01), (image, 0.01), (image + noise, 1e-4)):
+            v = torch.from_numpy(output.astype(np.float32))[None]
+            single, double = prepared(image, torch.float32), prepared(image)
+            expected = float(double.energy(v.double()))
+            assert float(single.energy(v)) == pytest.approx(expected, rel=rel)
+            difference = single.apply(v).double() - double.apply(v.double())
+            assert float(difference.abs().max()) < 1e-6
+
+
+def test_a_picture_smaller_than_a_window_is_refused() -> None:
+    with pytest.raises(UsageError, match="is 4x2, expected at least 3x3"):
+        prepared(np.zeros((3, 2, 4)))
