@@ -5,7 +5,7 @@ import signal
 import sys
 import warnings
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from typer.exceptions import TyperException
@@ -27,6 +27,8 @@ look_app = typer.Typer(help="Looks: the light of a reference photograph, kept in
 app.add_typer(look_app, name="look")
 evaluate_app = typer.Typer(help="Measure a model.", no_args_is_help=True)
 app.add_typer(evaluate_app, name="evaluate")
+study_app = typer.Typer(help="A blind survey of methods, side by side.", no_args_is_help=True)
+app.add_typer(study_app, name="study")
 
 Strength = Annotated[float, typer.Option(min=0, max=1, help="0 leaves the picture as it is, 1 is the look in full.")]
 Style = Annotated[Path | None, typer.Option(metavar="PHOTO", help="Reference photograph whose light to take.")]
@@ -35,6 +37,10 @@ Model = Annotated[
     Path | None, typer.Option("--model", metavar="DIR", help="Model bundle; the embedded one if left out.")
 ]
 Device = Annotated[str, typer.Option(help="Where the network runs: cpu or cuda.")]
+OUTPUTS = typer.Argument(metavar="OUTPUTS", help="Folders with a method's pictures NN.png; or NAME=FOLDER.")
+PairsFolder = Annotated[
+    Path, typer.Option("--data", metavar="DIR", help="Folder with content, style, their masks and official.")
+]
 
 
 def _version(wanted: bool) -> None:
@@ -129,6 +135,38 @@ def look_list() -> None:
 
 
 @app.command()
+def pairs(
+    data: Annotated[Path, typer.Argument(metavar="DATA", help="Folder with photos/ or camvid/ (train, train_label).")],
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="MANIFEST")],
+    count: Annotated[int, typer.Option(min=1, max=100_000)] = 1000,
+    seed: Annotated[int, typer.Option(min=0, help="Another seed draws other pairs.")] = 0,
+) -> None:
+    """Draw pairs of similar scenes in different colours: the manifest that `targets` works through."""
+    from hueglass.targets_command import make_pairs
+
+    make_pairs(data, out, count, seed)
+
+
+@app.command()
+def targets(
+    manifest: Annotated[Path, typer.Argument(metavar="MANIFEST", help="What `pairs` wrote.")],
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="STORE", help="Folder for the targets.")],
+    config: Annotated[Path, typer.Option(metavar="FILE", help="The teacher's configuration, see configs/.")],
+    data: Annotated[Path, typer.Option(metavar="DIR", envvar="HUEGLASS_DATA", help="Where the data lies.")],
+    weights: Annotated[Path | None, typer.Option(metavar="FILE", help="Of the features; left out: downloaded.")] = None,
+    device: Annotated[str, typer.Option(help="Where the teacher runs: cpu or cuda.")] = "cpu",
+    workers: Annotated[int | None, typer.Option(min=1, max=1024, help="Processes; default: one a core.")] = None,
+    ray: Annotated[str | None, typer.Option(metavar="ADDRESS", help="A Ray cluster to work on, or local.")] = None,
+    retry: Annotated[bool, typer.Option("--retry", help="Try pairs that failed again.")] = False,
+) -> None:
+    """Run the teacher on every pair of a manifest; an interrupted run goes on where it stopped."""
+    _needs_torch()
+    from hueglass.targets_command import run_targets
+
+    run_targets(manifest, out, data, config, weights, device, workers, ray, retry)
+
+
+@app.command()
 def train(
     config: Annotated[Path, typer.Argument(metavar="CONFIG", help="A YAML file, see configs/.")],
     out: Annotated[
@@ -172,15 +210,38 @@ def bench(
 
 @evaluate_app.command("pairs")
 def evaluate_pairs(
-    data: Annotated[Path, typer.Argument(metavar="DIR", help="Folder with content, style, their masks and official.")],
-    out: Annotated[Path | None, typer.Option("-o", "--out", metavar="DIR", help="For JSON and contact sheets.")] = None,
+    data: PairsFolder,
+    outputs: Annotated[list[str] | None, OUTPUTS] = None,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", metavar="REPORT", help="Folder for a page, JSON and contact sheets.")
+    ] = None,
     model: Model = None,
+    no_student: Annotated[bool, typer.Option("--no-student", help="Leave the student out.")] = False,
 ) -> None:
     """Faithfulness and photorealism on pairs with masks, beside baselines and the paper's own results."""
     _needs_torch()
-    from hueglass import evaluate_command
+    from hueglass.evaluate_command import evaluate_pairs
+    from hueglass.infer.bundle import EMBEDDED
 
-    evaluate_command.evaluate_pairs(data, out, _bundle(model, "cpu"))
+    evaluate_pairs(outputs or [], data, out, None if no_student else model or EMBEDDED)
+
+
+@evaluate_app.command("run")
+def evaluate_run(
+    method: Annotated[Literal["teacher", "neural-style", "cnnmrf"], typer.Argument(show_default=False)],
+    data: PairsFolder,
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="OUTPUTS", help="Folder for the pictures NN.png.")],
+    config: Annotated[Path | None, typer.Option(metavar="FILE", help="The method's configuration (YAML).")] = None,
+    weights: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Of its network; downloaded if left out.")
+    ] = None,
+    only: Annotated[str | None, typer.Option(metavar="NN,NN", help="These pairs; all if left out.")] = None,
+) -> None:
+    """Run METHOD (teacher, neural-style or cnnmrf) on the pairs, for `evaluate pairs`; pictures there are kept."""
+    _needs_torch()
+    from hueglass.evaluate_run import evaluate_run
+
+    evaluate_run(method, data, out, config, weights, only)
 
 
 @evaluate_app.command("held-out")
@@ -195,6 +256,32 @@ def evaluate_held_out(
     from hueglass import evaluate_command
 
     evaluate_command.evaluate_held_out(checkpoint, data)
+
+
+@study_app.command("make")
+def study_make(
+    outputs: Annotated[list[str], OUTPUTS],
+    data: PairsFolder,
+    page: Annotated[Path, typer.Option("-o", "--out", metavar="PAGE.html", help="Its key is PAGE.key.json.")],
+    pairs: Annotated[int | None, typer.Option(min=1, max=512, help="How many to show; 8 if left out.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Another seed draws other pairs.")] = 0,
+) -> None:
+    """Write a page that asks people how methods' pictures look, and the key to their answers."""
+    from hueglass.study import make_study
+
+    make_study(outputs, data, page, pairs, seed)
+
+
+@study_app.command("score")
+def study_score(
+    answers: Annotated[list[Path], typer.Argument(metavar="ANSWERS", help="Files that the page saved.")],
+    key: Annotated[Path, typer.Option(metavar="PAGE.key.json", help="What `study make` wrote beside the page.")],
+    path: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the scores there as well.")] = None,
+) -> None:
+    """What people answered: each method's mean ratings and how sure they are."""
+    from hueglass.study_score import score_study
+
+    score_study(answers, key, path)
 
 
 def _choice(style: Path | None, look: str | None) -> Path | str:

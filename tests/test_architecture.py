@@ -188,7 +188,7 @@ def test_every_data_file_is_packaged() -> None:
 def test_package_data_names_packages() -> None:
     assert set(SETUPTOOLS["package-data"]) <= set(SETUPTOOLS["packages"])
     assert {"*.onnx", "*.json", "*.md"} <= set(SETUPTOOLS["package-data"]["hueglass.infer.models"])
-    assert SETUPTOOLS["package-data"]["hueglass"] == ["py.typed"]
+    assert SETUPTOOLS["package-data"]["hueglass"] == ["py.typed", "*.html"]
 
 
 def test_no_drawer_for_odds_and_ends() -> None:

@@ -1,4 +1,4 @@
-"""The yardstick and the baselines, on pictures whose numbers are known beforehand."""
+"""The yardstick, on pictures whose numbers are known beforehand."""
 
 import cv2
 import numpy as np
@@ -8,7 +8,6 @@ pytest.importorskip("skimage")
 
 from skimage.color import deltaE_ciede2000, lab2rgb
 
-from hueglass.train.baselines import monge_kantorovich, per_region
 from hueglass.train.metrics import delta_e, edge, resid, swd
 
 WHOLE = np.ones((1, 48, 64), bool)
@@ -129,57 +128,3 @@ def test_delta_e_does_not_see_what_a_small_blur_hides() -> None:
     checks = 0.5 + 0.02 * ((x + y) % 2 * 2 - 1)
     board = np.repeat(checks[..., None], 3, -1).astype(np.float32)
     assert delta_e(board, np.full_like(board, 0.5)) < 0.05
-
-
-def gaussian(mean: tuple[float, ...], spread: float, seed: int) -> np.ndarray:
-    """Correlated colours (5000, 3), far from the borders."""
-    rng = np.random.default_rng(seed)
-    return np.array(mean) + spread * rng.standard_normal((5000, 3)) @ (np.eye(3) + rng.uniform(-0.4, 0.4, (3, 3)))
-
-
-def test_monge_kantorovich_gives_the_mean_and_the_covariance_of_the_style() -> None:
-    content, style = gaussian((0.4, 0.5, 0.6), 0.04, 0), gaussian((0.6, 0.5, 0.45), 0.06, 1)
-    out = monge_kantorovich(content, style)
-    assert out.dtype == np.float32
-    assert 0 < out.min() < out.max() < 1
-    np.testing.assert_allclose(out.mean(0), style.mean(0), atol=1e-5)
-    np.testing.assert_allclose(np.cov(out.T), np.cov(style.T), atol=1e-5)
-    assert np.abs(np.cov(content.T) - np.cov(style.T)).max() > 1e-3
-
-
-def test_monge_kantorovich_is_the_shortest_way() -> None:
-    """Its matrix is symmetric and positive, and it leaves a picture in its own light alone."""
-    content, style = gaussian((0.4, 0.5, 0.6), 0.04, 0), gaussian((0.6, 0.5, 0.45), 0.06, 1)
-    affine, *_ = np.linalg.lstsq(
-        np.c_[content, np.ones(len(content))], monge_kantorovich(content, style).astype(np.float64), rcond=None
-    )
-    np.testing.assert_allclose(affine[:3], affine[:3].T, atol=1e-4)
-    assert np.linalg.eigvalsh(affine[:3]).min() > 0
-    np.testing.assert_allclose(monge_kantorovich(content, content), content, atol=1e-5)
-
-
-def test_monge_kantorovich_survives_flat_and_single_pixels() -> None:
-    flat = np.full((10, 3), 0.25, np.float32)
-    np.testing.assert_allclose(monge_kantorovich(flat, np.full((1, 3), 0.75)), 0.75, atol=1e-6)
-    assert np.isfinite(monge_kantorovich(flat, gaussian((0.5,) * 3, 0.1, 2))).all()
-    assert monge_kantorovich(photo(), photo(1)).shape == (48, 64, 3)
-
-
-def test_per_region_touches_matched_regions_alone() -> None:
-    content, style = photo(0), photo(1)
-    lacking = halves()
-    lacking[1] = False
-    for maps, style_maps in ((halves(), lacking), (lacking, halves())):
-        out = per_region(content, maps, style, style_maps)
-        np.testing.assert_array_equal(out[:, 16:], content[:, 16:])
-        np.testing.assert_allclose(out[:, :16].mean((0, 1)), style[:, :16].mean((0, 1)), atol=0.02)
-        assert np.abs(out[:, :16] - content[:, :16]).mean() > 0.02
-
-
-def test_per_region_takes_each_region_by_itself() -> None:
-    content, style = photo(0), photo(1)
-    out = per_region(content, halves(), style, halves())
-    for part in (slice(0, 16), slice(16, 64)):
-        expected = monge_kantorovich(content[:, part], style[:, part])
-        np.testing.assert_allclose(out[:, part], expected, atol=1e-6)
-    assert (content == photo(0)).all()

@@ -1,0 +1,197 @@
+"""One pair's way through the teacher: from its files to the bytes of a training target."""
+
+import time
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+
+from hueglass import __version__
+from hueglass.datasets.masks import camvid_regions
+from hueglass.datasets.pairs import Pair
+from hueglass.datasets.targets import Target, encode
+from hueglass.infer.errors import HueglassError, UsageError
+from hueglass.infer.images import read_image
+from hueglass.infer.regions import REGION_NAMES, Mask, read_labels
+from hueglass.train.features import Features, load_features
+from hueglass.train.grades import GradeConfig, grade, random_grades
+from hueglass.train.region_pairs import RegionPair, match_regions, whole_pair
+from hueglass.train.teacher import Taught, TeacherConfig, teach, teach_batch
+
+GRADES = GradeConfig(exposure=0.35, balance=0.12, contrast=0.4, saturation=0.35, hue=0.08, tint=0.05)
+"""Milder than those that students train under: a graded style is still to be a light that one would choose."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """What all pairs have in common; it travels to other processes and machines, which must see the same files."""
+
+    data: Path
+    config: TeacherConfig
+    weights: Path | None
+    device: str = "cpu"
+
+    def features(self) -> Features:
+        """The network, loaded once in a process."""
+        return _features(self.config.features, self.weights, self.device)
+
+    def identity(self) -> dict[str, Any]:
+        """What every target of a store was made with."""
+        return {"version": 1, "teacher": self.config.model_dump(mode="json"), "weights": self.features().fingerprint}
+
+
+@lru_cache(maxsize=1)
+def _features(name: Any, weights: Path | None, device: str) -> Features:
+    if device == "cuda" and not torch.cuda.is_available():
+        raise UsageError("--device cuda: torch finds no CUDA device here")
+    return load_features(name, weights).to(device)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The target of a pair, encoded, or the reason why there is none."""
+
+    pair: Pair
+    data: bytes | None
+    reason: str = ""
+
+
+Outcomes = Generator[Outcome, None, None]
+"""As they come, in any order; closing it ends the work."""
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A pair's pictures, uint8 sRGB, no side longer than the teacher's size, and their regions."""
+
+    pair: Pair
+    content: np.ndarray
+    style: np.ndarray
+    regions: RegionPair
+    names: tuple[str, ...]
+    style_labels: np.ndarray
+
+
+def teach_pair(pair: Pair, work: Work) -> Outcome:
+    """The whole way. Whatever goes wrong with one pair is a reason: the run goes on."""
+    try:
+        scene = load_scene(pair, work)
+        began = time.monotonic()
+        taught = teach(scene.content, scene.style, scene.regions, work.config, work.features())
+        return Outcome(pair, _encoded(scene, taught, work, time.monotonic() - began))
+    except Exception as error:
+        return Outcome(pair, None, _reason(error))
+
+
+def teach_together(scenes: Sequence[Scene], work: Work) -> list[Outcome]:
+    """As `teach_pair`, of scenes whose contents are of one size."""
+    began = time.monotonic()
+    items = [(s.content, s.style, s.regions) for s in scenes]
+    try:
+        results: Sequence[Taught | Exception] = teach_batch(items, work.config, work.features())
+    except Exception as error:
+        results = [error] * len(scenes)
+    seconds = (time.monotonic() - began) / len(scenes)
+    return [_outcome(scene, taught, work, seconds) for scene, taught in zip(scenes, results, strict=True)]
+
+
+def _outcome(scene: Scene, taught: Taught | Exception, work: Work, seconds: float) -> Outcome:
+    try:
+        if isinstance(taught, Exception):
+            raise taught
+        return Outcome(scene.pair, _encoded(scene, taught, work, seconds))
+    except Exception as error:
+        return Outcome(scene.pair, None, _reason(error))
+
+
+def _reason(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return text if isinstance(error, HueglassError) else f"{type(error).__name__}: {text}"
+
+
+def load_scene(pair: Pair, work: Work) -> Scene:
+    """The pair's files at the teacher's size, the style graded. HueglassError if one cannot be used."""
+    content, style = (read_image(work.data / name) for name in (pair.content, pair.style))
+    sizes = [_reduced_size(image, work.config.size) for image in (content, style)]
+    small, small_style = (_resize(x, size, cv2.INTER_AREA) for x, size in zip((content, style), sizes, strict=True))
+    if pair.grade_seed is not None:
+        small_style = graded(small_style, pair.grade_seed)
+    if pair.content_labels is None or pair.style_labels is None:
+        whole = whole_pair(small.shape[:2], small_style.shape[:2])
+        return Scene(pair, small, small_style, whole, whole.names, np.zeros(small_style.shape[:2], np.uint8))
+    numbers = [_labels(work.data / pair.content_labels, content), _labels(work.data / pair.style_labels, style)]
+    labels, style_labels = (_resize(x, size, cv2.INTER_NEAREST) for x, size in zip(numbers, sizes, strict=True))
+    regions = match_regions(Mask(labels, REGION_NAMES), Mask(style_labels, REGION_NAMES))
+    names, style_labels = _common_names(regions, style_labels)
+    return Scene(pair, small, small_style, regions, names, style_labels)
+
+
+def _labels(path: Path, image: np.ndarray) -> np.ndarray:
+    """(H, W) uint8 into REGION_NAMES."""
+    labels = camvid_regions(read_labels(path))
+    if labels.shape != image.shape[:2]:
+        height, width = image.shape[:2]
+        raise HueglassError(f"{path}: is {labels.shape[1]}x{labels.shape[0]}, expected {width}x{height}: its picture's")
+    return labels
+
+
+def _common_names(regions: RegionPair, style_labels: np.ndarray) -> tuple[tuple[str, ...], np.ndarray]:
+    """The content's names, then those that only the style has; and the style's labels as indices into them."""
+    present = [REGION_NAMES[n] for n in np.unique(style_labels)]
+    names = regions.names + tuple(name for name in present if name not in regions.names)
+    table = np.zeros(256, np.uint8)
+    for name in present:
+        table[REGION_NAMES.index(name)] = names.index(name)
+    return names, table[style_labels]
+
+
+def _reduced_size(image: np.ndarray, longest: int) -> tuple[int, int]:
+    """(width, height) with no side over `longest`; never larger than it is."""
+    height, width = image.shape[:2]
+    scale = min(1.0, longest / max(height, width))
+    return max(1, round(width * scale)), max(1, round(height * scale))
+
+
+def _resize(image: np.ndarray, size: tuple[int, int], way: int) -> np.ndarray:
+    return image if image.shape[1::-1] == size else cv2.resize(image, size, interpolation=way)
+
+
+def graded(image: np.ndarray, seed: int) -> np.ndarray:
+    """A uint8 picture under the photographic grade that `seed` draws, the same on every machine."""
+    dials = random_grades((1,), GRADES, torch.Generator().manual_seed(seed))
+    picture = torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255
+    out = grade(picture, dials[..., None, None])[0].permute(1, 2, 0)
+    return (out * 255 + 0.5).to(torch.uint8).numpy()
+
+
+def _encoded(scene: Scene, taught: Taught, work: Work, seconds: float) -> bytes:
+    provenance = {
+        "pair": scene.pair.model_dump(exclude_none=True),
+        **work.identity(),
+        "config": sha256(work.config.model_dump_json().encode()).hexdigest()[:16],
+        "hueglass": __version__,
+        "torch": torch.__version__,
+        "seconds": round(seconds, 2),
+    }
+    labels = scene.regions.maps.argmax(0).astype(np.uint8)
+    return encode(
+        Target(
+            name=scene.pair.name,
+            content=scene.content,
+            target=taught.image,
+            style=scene.style,
+            grid=taught.grid,
+            names=scene.names,
+            labels=labels,
+            style_labels=scene.style_labels,
+            unmatched=scene.regions.unmatched,
+            losses={name: float(value) for name, value in taught.losses.items()},
+            provenance=provenance,
+        )
+    )

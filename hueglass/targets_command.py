@@ -1,0 +1,155 @@
+"""What the commands `pairs` and `targets` do: draw a manifest, run the teacher on it, say how it goes."""
+
+import os
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from hueglass.config_file import read_config
+from hueglass.datasets.pairs import Pair, check_files, draw_pairs, read_pairs, write_pairs
+from hueglass.datasets.target_store import Store
+from hueglass.datasets.targets import Target, read_targets
+from hueglass.infer.errors import HueglassError, UsageError
+from hueglass.infer.files import writable_place
+from hueglass.infer.images import write_image
+
+if TYPE_CHECKING:  # drawing pairs needs no torch
+    from hueglass.target_work import Outcome, Outcomes, Work
+
+DEVICES = ("cpu", "cuda")
+LOG_SECONDS = 60
+"""How often a run that nobody watches writes a line."""
+MOST_FAILURES = 20
+"""In a row: a disk that is gone must not mark all that is left as failed."""
+SHEET_TARGETS = 24
+TILE = 180
+"""Pixels on a side of a contact sheet's tile."""
+
+
+def make_pairs(data: Path, manifest: Path, count: int, seed: int) -> None:
+    """Draw pairs from the data and write their manifest."""
+    if not data.is_dir():
+        raise UsageError(f"{data}: no such folder, expected the data")
+    writable_place(manifest)
+    pairs = draw_pairs(data, count, seed)
+    write_pairs(manifest, pairs)
+    labelled, graded = (sum(getattr(p, key) is not None for p in pairs) for key in ("label_kind", "grade_seed"))
+    print(f"{manifest}: {len(pairs)} pairs, {labelled} with regions, {graded} with a graded style")
+
+
+def run_targets(
+    manifest: Path,
+    folder: Path,
+    data: Path,
+    config: Path,
+    weights: Path | None,
+    device: str,
+    workers: int | None,
+    ray: str | None,
+    retry: bool,
+) -> None:
+    """Run the teacher on what is left of a manifest, into the store `folder`."""
+    from hueglass.target_work import Work
+    from hueglass.train.teacher import TeacherConfig
+
+    if device not in DEVICES or (device != "cpu" and ray is not None):
+        raise UsageError(f"--device {device}: expected cpu, or cuda without --ray")
+    absolute = None if weights is None else weights.resolve()  # other processes may stand elsewhere
+    work = Work(data.resolve(), read_config(config, TeacherConfig), absolute, device)
+    pairs = read_pairs(manifest)
+    check_files(pairs, data)
+    with Store(folder, work.identity()) as store:
+        if retry:
+            store.forget_failures()
+        left = _left(pairs, store)
+        with closing(_outcomes(left, work, workers or _cores(), ray)) as outcomes:
+            _keep(_watched(outcomes, len(left)), store)
+        done, failed = len(store.done), store.failed
+    if not done:
+        raise HueglassError(f"{folder}: no target could be made: {next(iter(failed.values()))}")
+    write_image(folder / "sheet.png", sheet(islice(read_targets(folder), SHEET_TARGETS)))
+    print(f"{folder}: {done} targets, {len(failed)} failed" + (" (see failures.jsonl)" if failed else ""))
+
+
+def _keep(outcomes: "Iterable[Outcome]", store: Store) -> None:
+    """HueglassError once so many pairs in a row have failed that the fault is hardly theirs."""
+    streak = 0
+    for outcome in outcomes:
+        if outcome.data is not None:
+            store.add(outcome.pair.name, outcome.data)
+            streak = 0
+            continue
+        store.fail(outcome.pair.name, outcome.reason)
+        streak += 1
+        if streak == MOST_FAILURES:
+            raise HueglassError(f"the last {streak} pairs failed, go on with --retry: {outcome.reason}")
+
+
+def _left(pairs: list[Pair], store: Store) -> list[Pair]:
+    """What is neither done nor failed. UsageError if the store holds a target of one of the names from another pair."""
+    for pair in pairs:
+        if pair.name in store.done and store.done[pair.name] != pair.model_dump(exclude_none=True):
+            raise UsageError(f"{store.folder}: its target {pair.name} is of another pair, expected a new folder")
+    return [p for p in pairs if p.name not in store.done and p.name not in store.failed]
+
+
+def _cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _outcomes(pairs: list[Pair], work: "Work", workers: int, ray: str | None) -> "Outcomes":
+    from hueglass import target_runners
+
+    if ray is not None:
+        from hueglass.target_ray import on_ray
+
+        return on_ray(pairs, work, ray, workers)
+    if work.device != "cpu":
+        return target_runners.in_batches(pairs, work)
+    return target_runners.on_processes(pairs, work, min(workers, len(pairs) or 1))
+
+
+def _watched(outcomes: "Iterable[Outcome]", total: int) -> "Iterator[Outcome]":
+    """The outcomes, shown as they pass: a bar on a terminal, else a line a minute."""
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task("targets", total=total)
+        began = last = time.monotonic()
+        failed = 0
+        for number, outcome in enumerate(outcomes, 1):
+            yield outcome
+            failed += outcome.data is None
+            now = time.monotonic()
+            rate = 60 * number / (now - began)
+            text = f"targets, {failed} failed, {rate:.1f} a minute"
+            bar.update(task, completed=number, description=text)
+            if not console.is_terminal and now - last > LOG_SECONDS:
+                print(f"{number} of {total} {text}, {(total - number) / rate:.0f} minutes left", flush=True)
+                last = now
+
+
+def sheet(targets: Iterable[Target]) -> np.ndarray:
+    """A contact sheet, uint8: content, style and target of two targets in a row."""
+    rows = [np.hstack([_tile(x) for x in (t.content, t.style, t.target)]) for t in targets]
+    rows += [np.full_like(rows[0], 255)] * (len(rows) % 2)
+    return np.vstack([np.hstack(rows[i : i + 2]) for i in range(0, len(rows), 2)])
+
+
+def _tile(image: np.ndarray) -> np.ndarray:
+    """The picture in the middle of a white square."""
+    scale = (TILE - 4) / max(image.shape[:2])
+    width, height = (max(1, round(n * scale)) for n in image.shape[1::-1])
+    tile = np.full((TILE, TILE, 3), 255, np.uint8)
+    top, left = (TILE - height) // 2, (TILE - width) // 2
+    tile[top : top + height, left : left + width] = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+    return tile

@@ -1,0 +1,525 @@
+"""The commands `pairs` and `targets` as they run: processes that die, runs that are killed, pairs that fail."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from safetensors.torch import save_file  # noqa: E402
+
+from hueglass import target_runners, target_work, targets_command  # noqa: E402
+from hueglass.datasets.pairs import Pair, read_pairs, write_pairs  # noqa: E402
+from hueglass.datasets.targets import Target, read_targets  # noqa: E402
+from hueglass.infer.bilateral import render  # noqa: E402
+from hueglass.infer.errors import HueglassError  # noqa: E402
+from hueglass.train.features import random_features  # noqa: E402
+from hueglass.train.teacher import TeacherConfig  # noqa: E402
+
+CONFIG = "size: 32\nstages: [{evaluations: 2, laplacian: 100}]\ngrid: [2, 4, 4]\n"
+GOOD, BAD = 12, "broken"
+
+
+class World:
+    """A folder with data, a manifest of GOOD pairs and a BAD one in their midst, weights and a configuration."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.data = folder, folder / "data"
+        self.manifest, self.weights, self.config = folder / "m.jsonl", folder / "w.safetensors", folder / "t.yaml"
+        for part in ("photos", "camvid/train", "camvid/train_label"):
+            (self.data / part).mkdir(parents=True)
+        for i in range(6):
+            frame, labels = _street(i)
+            cv2.imwrite(str(self.data / "camvid/train" / f"{'AB'[i % 2]}_{i}.png"), frame)
+            cv2.imwrite(str(self.data / "camvid/train_label" / f"{'AB'[i % 2]}_{i}.png"), labels)
+            cv2.imwrite(str(self.data / "photos" / f"p{i}.png"), np.ascontiguousarray(frame[:, ::-1, ::-1]))
+        whole = (self.data / "photos/p0.png").read_bytes()
+        (self.data / "photos/broken.png").write_bytes(whole[: len(whole) // 2])
+        self.pairs = [self._pair(i) for i in range(GOOD)]
+        self.pairs.insert(4, Pair(name=BAD, content="photos/p1.png", style="photos/broken.png"))
+        write_pairs(self.manifest, self.pairs)
+        state = random_features("squeezenet", 0).stack.state_dict()
+        save_file({f"features.{key}": value for key, value in state.items()}, self.weights)
+        self.config.write_text(CONFIG)
+
+    def _pair(self, i: int) -> Pair:
+        content, style = f"{'AB'[i % 2]}_{i % 6}.png", f"{'AB'[(i + 1) % 2]}_{(i + 1) % 6}.png"
+        if i % 2:
+            return Pair(name=f"n{i}", content=f"photos/p{i % 6}.png", style=f"camvid/train/{style}", grade_seed=i)
+        return Pair(
+            name=f"n{i}",
+            content=f"camvid/train/{content}",
+            style=f"camvid/train/{style}",
+            content_labels=f"camvid/train_label/{content}",
+            style_labels=f"camvid/train_label/{style}",
+            label_kind="camvid",
+        )
+
+    def command(self, store: Path, *more: object) -> list[str]:
+        options = {"-o": store, "--config": self.config, "--data": self.data, "--weights": self.weights}
+        return [str(x) for x in ("targets", self.manifest, *(y for o in options.items() for y in o), *more)]
+
+    def work(self) -> target_work.Work:
+        return target_work.Work(self.data, TeacherConfig.model_validate(_config()), self.weights)
+
+
+def _street(seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Sky (0) over houses (1) over road (3) in CamVid's numbers, (48, 64), each of its own noisy colour."""
+    rng = np.random.default_rng(seed)
+    labels = np.repeat(np.array([0, 1, 3], np.uint8), (14 + seed, 20 - seed, 14))[:, None].repeat(64, 1)
+    labels[30:40, 10 : 10 + seed] = 8  # a car that is a slip of the brush, or too small to tell
+    colours = rng.integers(40, 216, (12, 3))
+    return np.clip(colours[labels] + rng.normal(0, 15, (48, 64, 3)), 0, 255).astype(np.uint8), labels
+
+
+def _config() -> dict[str, Any]:
+    return {"size": 32, "stages": [{"evaluations": 2, "laplacian": 100}], "grid": (2, 4, 4)}
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory: pytest.TempPathFactory) -> World:
+    return World(tmp_path_factory.mktemp("world"))
+
+
+@pytest.fixture
+def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Processes take seconds to start: what does not concern them is tested without, a pair at a time."""
+    monkeypatch.setattr(target_runners, "BATCH", 1)
+    monkeypatch.setattr(target_runners, "on_processes", lambda pairs, work, _: target_runners.in_batches(pairs, work))
+
+
+def _names(store: Path) -> list[str]:
+    return sorted(target.name for target in read_targets(store))
+
+
+def _failed(store: Path) -> dict[str, str]:
+    lines = (store / "failures.jsonl").read_text().splitlines()
+    return {json.loads(line)["name"]: json.loads(line)["reason"] for line in lines}
+
+
+needs_proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds processes in /proc")
+EVERYTHING = sorted(f"n{i}" for i in range(GOOD))
+
+
+def _processes(marker: str) -> dict[int, int]:
+    """Processes whose command line holds the marker, and their parents."""
+    found = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if marker in (folder / "cmdline").read_text():
+                found[int(folder.name)] = int((folder / "stat").read_text().rsplit(")", 1)[1].split()[1])
+        except OSError:
+            continue
+    return found
+
+
+def _kill_once(find: Callable[[], list[int]], when: Callable[[], bool]) -> tuple[threading.Thread, list[int]]:
+    """A thread that kills the first process found once it is time."""
+    killed: list[int] = []
+
+    def watch() -> None:
+        end = time.monotonic() + 60
+        while not killed and time.monotonic() < end:
+            if when() and (found := find()):
+                os.kill(found[0], signal.SIGKILL)
+                killed.append(found[0])
+            time.sleep(0.002)
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    return thread, killed
+
+
+@needs_proc
+def test_a_worker_that_is_killed_costs_nothing(world: World, run: Callable, tmp_path: Path) -> None:
+    """Two real processes, one of them killed after the first target; the pair that cannot be read is recorded."""
+    store = tmp_path / "s"
+    thread, killed = _kill_once(
+        lambda: [pid for pid, parent in _processes("spawn_main").items() if parent == os.getpid()],
+        lambda: len(list(store.glob("pending/n*.tar"))) > 0,
+    )
+    outcome = run(*world.command(store, "--workers", 2))
+    thread.join()
+    assert len(killed) == 1
+    assert outcome.status == 0
+    assert outcome.out == f"{store}: {GOOD} targets, 1 failed (see failures.jsonl)\n"
+    assert outcome.err == ""
+    assert _names(store) == EVERYTHING
+    assert list(_failed(store)) == [BAD]
+    assert "broken.png: " in _failed(store)[BAD]
+    assert not [pid for pid, parent in _processes("spawn_main").items() if parent == os.getpid()]
+    sheet = cv2.imread(str(store / "sheet.png"))
+    assert sheet.shape == (6 * 180, 6 * 180, 3)
+
+
+def test_a_pair_whose_process_dies_twice_has_failed(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What comes after a death goes on: the pools are stood in for, their deaths are real exceptions of them."""
+    dead = {"n2", "n3"}
+    pools = []
+
+    def until_death(queue: Iterator[Pair], work: Any, workers: int, underway: dict[str, Pair]) -> Iterator[Any]:
+        pools.append(workers)
+        for pair in queue:
+            underway[pair.name] = pair
+            if len(underway) == workers:
+                if dead & set(underway):
+                    return
+                yield from (target_work.Outcome(p, b"made") for p in underway.values())
+                underway.clear()
+        yield from (target_work.Outcome(p, b"made") for p in underway.values())
+        underway.clear()
+
+    monkeypatch.setattr(target_runners, "_until_death", until_death)
+    outcomes = list(target_runners.on_processes(world.pairs, world.work(), 2))
+    assert sorted(o.pair.name for o in outcomes) == sorted(p.name for p in world.pairs)
+    assert {o.pair.name for o in outcomes if o.data is None} == dead
+    assert all("died, twice" in o.reason for o in outcomes if o.data is None)
+    assert pools == [2, 1, 1, 1, 2]
+
+
+KILL = """
+import os, signal, sys, time
+from pathlib import Path
+from hueglass import cli, target_runners, target_work, targets_command
+from hueglass.datasets import target_store
+
+target_runners.BATCH, target_store.SHARD = 1, 4
+target_runners.on_processes = lambda pairs, work, _: target_runners.in_batches(pairs, work)
+store, moments = Path(sys.argv[1]), [int(x) for x in sys.argv[2].split(",")]
+sys.argv[1:] = sys.argv[3:]
+
+def made():
+    shards = len(list(store.glob("targets-*.tar")))
+    return 4 * shards + len(list(store.glob("pending/n*.tar")))
+
+for moment in moments:
+    child = os.fork()
+    if not child:
+        os._exit(cli._run())
+    while made() < moment and os.waitpid(child, os.WNOHANG)[0] == 0:
+        time.sleep(0.0005)
+    os.kill(child, signal.SIGKILL)
+    status = os.waitpid(child, 0)[1]
+    print(moment, os.WIFSIGNALED(status), made(), flush=True)
+sys.exit(cli._run())
+"""
+
+
+def test_a_run_killed_at_several_moments_goes_on_where_it_was(world: World, tmp_path: Path) -> None:
+    store, moments = tmp_path / "s", [0, 1, 3, 4, 5, 8, 8, 10]
+    command = [sys.executable, "-c", KILL, str(store), ",".join(map(str, moments)), *world.command(store)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert [line.split()[:2] for line in done.stdout.splitlines()[:-1]] == [[str(m), "True"] for m in moments]
+    assert done.stdout.splitlines()[-1] == f"{store}: {GOOD} targets, 1 failed (see failures.jsonl)"
+    assert _names(store) == EVERYTHING
+    assert list(_failed(store)) == [BAD]
+    left = sorted(p.name for p in store.rglob("*") if p.is_file() and not re.fullmatch(r"targets-\d{6}\.tar", p.name))
+    assert left == ["failures.jsonl", "lock", "sheet.png", "store.json"]
+
+
+@pytest.fixture(scope="session")
+def made(world: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store of the whole manifest."""
+    store = tmp_path_factory.mktemp("made") / "s"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(target_runners, "BATCH", 3)
+        patch.setattr(target_runners, "on_processes", lambda p, work, _: target_runners.in_batches(p, work))
+        targets_command.run_targets(
+            world.manifest, store, world.data, world.config, world.weights, "cpu", None, None, False
+        )
+    return store
+
+
+def test_a_target_holds_what_the_teacher_saw_and_made(world: World, made: Path) -> None:
+    targets = {target.name: target for target in read_targets(made)}
+    assert sorted(targets) == EVERYTHING
+    for target in targets.values():
+        assert max(target.content.shape[:2]) == 32
+        assert target.grid is not None
+        again = render(target.grid, target.content).astype(int)
+        assert np.abs(again - target.target).max() <= 1
+        assert target.losses["style"] > 0
+        pair = Pair.model_validate(target.provenance["pair"])
+        assert pair in world.pairs
+        assert target.provenance["teacher"]["size"] == 32
+        assert set(target.provenance) >= {"weights", "config", "hueglass", "torch", "seconds"}
+    assert targets["n1"].names == ("whole",)
+    assert not targets["n1"].labels.any()
+
+
+def test_regions_are_those_of_the_label_images(world: World, made: Path) -> None:
+    """Held against a pixel by pixel reading; regions of ten pixels or fewer join the content's largest."""
+    named = {0: "sky", 1: "building", 3: "ground", 8: "vehicle"}
+    targets = {target.name: target for target in read_targets(made)}
+    slips = 0
+    for pair in world.pairs:
+        if pair.label_kind is None:
+            assert targets.get(pair.name, targets["n1"]).names == ("whole",)
+            continue
+        target = targets[pair.name]
+        content, style = (
+            cv2.resize(
+                cv2.imread(str(world.data / str(path)), cv2.IMREAD_UNCHANGED),
+                labels.shape[::-1],
+                interpolation=cv2.INTER_NEAREST,
+            )
+            for path, labels in ((pair.content_labels, target.labels), (pair.style_labels, target.style_labels))
+        )
+        sizes = {camvid: int((content == camvid).sum()) for camvid in named}
+        largest = max(sizes, key=lambda camvid: sizes[camvid])
+        for y, x in np.ndindex(content.shape):
+            expected = named[content[y, x] if sizes[content[y, x]] > 10 else largest]
+            assert target.names[target.labels[y, x]] == expected
+        for y, x in np.ndindex(style.shape):
+            assert target.names[target.style_labels[y, x]] == named[style[y, x]]
+        slips += 0 < sizes[8] <= 10
+        in_style = {name for camvid, name in named.items() if (style == camvid).sum() > 10}
+        in_content = {name for camvid, name in named.items() if sizes[camvid] > 10}
+        assert set(target.unmatched) == in_content - in_style
+    assert slips > 0
+
+
+def test_the_style_is_graded_by_its_seed(world: World, made: Path) -> None:
+    targets = {target.name: target for target in read_targets(made)}
+    for pair in world.pairs:
+        if pair.name in targets:
+            plain = cv2.imread(str(world.data / pair.style))[..., ::-1]
+            height, width = targets[pair.name].style.shape[:2]
+            plain = cv2.resize(plain, (width, height), interpolation=cv2.INTER_AREA)
+            same = np.array_equal(plain, targets[pair.name].style)
+            assert same == (pair.grade_seed is None)
+
+
+def test_a_grade_follows_from_its_seed_alone() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (9, 7, 3), np.uint8)
+    first = target_work.graded(image, 5)
+    torch.manual_seed(1)
+    assert np.array_equal(target_work.graded(image, 5), first)
+    assert np.array_equal(target_work.graded(image[:2], 5), first[:2])
+    assert not np.array_equal(target_work.graded(image, 6), first)
+
+
+def test_batches_and_single_pairs_are_taught_alike(world: World, made: Path) -> None:
+    work = world.work()
+    targets = {target.name: target for target in read_targets(made)}
+    for pair in (world.pairs[0], world.pairs[1]):
+        outcome = target_work.teach_pair(pair, work)
+        assert outcome.data is not None
+        alone = _decoded(outcome)
+        assert np.array_equal(alone.style, targets[pair.name].style)
+        assert np.abs(alone.target.astype(int) - targets[pair.name].target).max() <= 2
+
+
+def _decoded(outcome: target_work.Outcome) -> Target:
+    import io
+    import tarfile
+
+    from hueglass.datasets.targets import decode
+
+    with tarfile.open(fileobj=io.BytesIO(outcome.data or b"")) as tar:
+        members = {i.name.split(".", 1)[1]: tar.extractfile(i).read() for i in tar}  # type: ignore[union-attr]
+    return decode(outcome.pair.name, members)
+
+
+def test_a_batch_that_fails_is_the_failure_of_each_of_its_pairs(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def teach_batch(items: list, *_: Any) -> list:
+        if len(items) == 1:
+            return [HueglassError("no finite energy")]
+        raise RuntimeError("CUDA out of\nmemory")
+
+    monkeypatch.setattr(target_work, "teach_batch", teach_batch)
+    monkeypatch.setattr(target_runners, "BATCH", 5)
+    outcomes = list(target_runners.in_batches([p for p in world.pairs[:7] if p.name != BAD], world.work()))
+    assert sorted(o.pair.name for o in outcomes) == [f"n{i}" for i in range(6)]
+    assert sorted(o.reason for o in outcomes) == ["RuntimeError: CUDA out of memory"] * 5 + ["no finite energy"]
+
+
+@pytest.mark.usefixtures("in_this_process")
+def test_failed_pairs_are_skipped_until_retry(world: World, run: Callable, tmp_path: Path) -> None:
+    store, short = tmp_path / "s", tmp_path / "m.jsonl"
+    write_pairs(short, world.pairs[3:6])
+    command = [str(short) if x == str(world.manifest) else x for x in world.command(store)]
+    said = f"{store}: 2 targets, 1 failed (see failures.jsonl)\n"
+    for more in ([], [], ["--retry"]):
+        outcome = run(*command, *more)
+        assert (outcome.status, outcome.out, outcome.err) == (0, said, "")
+        assert list(_failed(store)) == [BAD]
+    broken = world.data / "photos/broken.png"
+    damaged = broken.read_bytes()
+    try:
+        broken.write_bytes((world.data / "photos/p0.png").read_bytes())
+        assert run(*command).out == said
+        assert run(*command, "--retry").out == f"{store}: 3 targets, 0 failed\n"
+    finally:
+        broken.write_bytes(damaged)
+    assert _names(store) == sorted([BAD, "n3", "n4"])
+
+
+@pytest.mark.usefixtures("in_this_process")
+def test_a_fault_that_is_not_the_pairs_ends_the_run(
+    world: World, run: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(*_: Any) -> None:
+        raise OSError("Input/output error")
+
+    monkeypatch.setattr(target_work, "teach_batch", gone)
+    monkeypatch.setattr(targets_command, "MOST_FAILURES", 4)
+    outcome = run(*world.command(tmp_path / "s"))
+    assert outcome.status == 1
+    assert outcome.err == "hueglass: the last 4 pairs failed, go on with --retry: OSError: Input/output error\n"
+    assert len(_failed(tmp_path / "s")) == 4
+    monkeypatch.setattr(targets_command, "MOST_FAILURES", 50)
+    outcome = run(*world.command(tmp_path / "s"))
+    assert outcome.status == 1
+    assert "s: no target could be made: " in outcome.err
+
+
+@pytest.mark.parametrize(
+    ("change", "status", "said"),
+    [
+        (("--config", "size: 33\n"), 2, "its targets were made with another teacher, expected a new folder"),
+        (("--config", "sise: 33\n"), 1, "sise: Extra inputs are not permitted"),
+        (("--weights", random_features("squeezenet", 1)), 2, "its targets were made with another weights"),
+        (("--weights", "nothing"), 1, "cannot be read, expected weights"),
+        (("--data", None), 2, "nowhere: no such folder, expected the data"),
+        (("--device", "tpu"), 2, "--device tpu: expected cpu, or cuda without --ray"),
+    ],
+)
+def test_what_does_not_fit_the_store_is_one_line_before_work_starts(
+    world: World, made: Path, run: Callable, tmp_path: Path, change: tuple[str, Any], status: int, said: str
+) -> None:
+    option, value = change
+    path = tmp_path / ("nowhere" if value is None else f"x{'.yaml' if option == '--config' else '.safetensors'}")
+    if isinstance(value, torch.nn.Module):
+        save_file({f"features.{k}": v for k, v in value.stack.state_dict().items()}, path)
+    elif value is not None:
+        path.write_text(CONFIG + value if option == "--config" and "size" in value else value)
+    before = sorted((p, p.stat().st_mtime_ns) for p in made.iterdir() if p.name != "lock")
+    outcome = run(*world.command(made, option, value if option == "--device" else path))
+    assert outcome.status == status
+    assert said in outcome.err
+    assert outcome.err.count("\n") == 1
+    assert sorted((p, p.stat().st_mtime_ns) for p in made.iterdir() if p.name != "lock") == before
+
+
+def test_a_store_of_other_pairs_of_the_same_names_is_refused(
+    world: World, made: Path, run: Callable, tmp_path: Path
+) -> None:
+    pairs = [p.model_copy(update={"grade_seed": 99}) if p.name == "n5" else p for p in world.pairs]
+    write_pairs(tmp_path / "m.jsonl", pairs)
+    command = [str(tmp_path / "m.jsonl") if x == str(world.manifest) else x for x in world.command(made)]
+    outcome = run(*command)
+    assert outcome.status == 2
+    assert outcome.err == f"hueglass: {made}: its target n5 is of another pair, expected a new folder\n"
+
+
+def test_a_missing_picture_is_named_before_work_starts(world: World, run: Callable, tmp_path: Path) -> None:
+    write_pairs(tmp_path / "m.jsonl", [*world.pairs, Pair(name="z", content="photos/p0.png", style="photos/no.png")])
+    command = [str(tmp_path / "m.jsonl") if x == str(world.manifest) else x for x in world.command(tmp_path / "s")]
+    outcome = run(*command)
+    assert (outcome.status, outcome.err) == (2, f"hueglass: {world.data}/photos/no.png: no such file\n")
+    assert not (tmp_path / "s").exists()
+
+
+@needs_proc
+def test_ctrl_c_ends_all_processes_and_keeps_what_is_made(world: World, tmp_path: Path) -> None:
+    store = tmp_path / "s"
+    slow = tmp_path / "slow.yaml"
+    slow.write_text(CONFIG.replace("size: 32", "size: 64").replace("evaluations: 2", "evaluations: 50000"))
+    command = [sys.executable, "-c", "from hueglass.cli import main; main()"]
+    command += world.command(store, "--workers", 2, "--config", slow)
+    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        workers: list[int] = []
+        end = time.monotonic() + 60
+        while len(workers) < 2 and time.monotonic() < end:
+            workers = [pid for pid, parent in _processes("spawn_main").items() if parent == process.pid]
+            time.sleep(0.05)
+        time.sleep(0.5)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert err == "hueglass: interrupted, nothing half-written was left behind\n"
+    assert not set(workers) & set(_processes("spawn_main"))
+    assert not list(store.rglob("*.part.*"))
+
+
+def test_pairs_draws_a_manifest(world: World, run: Callable, tmp_path: Path) -> None:
+    path = tmp_path / "m.jsonl"
+    outcome = run("pairs", world.data, "-o", path, "--count", 20, "--seed", 7)
+    assert outcome.status == 0
+    assert re.fullmatch(rf"{path}: 20 pairs, 8 with regions, \d+ with a graded style\n", outcome.out)
+    assert [p.name for p in read_pairs(path)] == [f"s7-{i:06d}" for i in range(20)]
+    for arguments, said in (
+        ((world.data / "nowhere", "-o", path), "no such folder"),
+        ((world.folder, "-o", path), "neither in photos nor in camvid/train"),
+        ((world.data, "-o", tmp_path / "no" / "m.jsonl"), "does not exist"),
+    ):
+        outcome = run("pairs", *arguments)
+        assert outcome.status == 2
+        assert said in outcome.err
+        assert outcome.err.count("\n") == 1
+
+
+def test_ray_where_no_cluster_is_is_one_line(world: World, run: Callable, tmp_path: Path) -> None:
+    pytest.importorskip("ray")
+    for address, said in (
+        ("127.0.0.1:1", "no Ray cluster answers there: Connection refused"),
+        ("no-such-host.invalid:6379", "no Ray cluster answers there: "),
+        ("nonsense", "Invalid address format"),
+    ):
+        outcome = run(*world.command(tmp_path / "s", "--ray", address))
+        assert outcome.status == 1
+        assert outcome.err.startswith(f"hueglass: --ray {address}: ")
+        assert said in outcome.err
+        assert outcome.err.count("\n") == 1
+
+
+def test_ray_missing_is_said_with_the_remedy(
+    world: World, run: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    outcome = run(*world.command(tmp_path / "s", "--ray", "local"))
+    assert (outcome.status, outcome.err) == (2, 'hueglass: --ray needs Ray: pip install "hueglass[ray]"\n')
+
+
+@needs_proc
+def test_a_ray_cluster_does_the_same_work(world: World, made: Path, run: Callable, tmp_path: Path) -> None:
+    """On a real cluster of two processes, one of which is killed in the middle."""
+    ray = pytest.importorskip("ray")
+    store = tmp_path / "s"
+    cluster = ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level=50)
+    address = cluster.address_info["gcs_address"]
+    try:
+        thread, killed = _kill_once(
+            lambda: list(_processes("ray::_teach")), lambda: len(list(store.glob("pending/n*.tar"))) > 0
+        )
+        command = [sys.executable, "-c", "from hueglass.cli import main; main()"]
+        command += world.command(store, "--ray", address)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+        thread.join()
+    finally:
+        ray.shutdown()
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    assert len(killed) == 1
+    # Before that Ray itself says that a process died.
+    assert done.stdout.splitlines()[-1] == f"{store}: {GOOD} targets, 1 failed (see failures.jsonl)"
+    assert list(_failed(store)) == [BAD]
+    on_ray = {target.name: target for target in read_targets(store)}
+    for target in read_targets(made):
+        assert np.abs(on_ray.pop(target.name).target.astype(int) - target.target).max() <= 2
+    assert on_ray == {}
