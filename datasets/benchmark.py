@@ -17,6 +17,8 @@ from hueglass.infer.regions import MINIMUM_PIXELS, SIZE_TOLERANCE, Mask, read_ma
 
 OFFICIAL = "Luan et al. 2017"
 """The name of the paper's own results among the methods."""
+MINIMUM_SIDE = 16
+"""Metrics look through windows of up to 9 pixels."""
 MAX_NAME = 40
 """Letters in the name of a method: it heads the columns of tables."""
 
@@ -44,12 +46,18 @@ def pair_names(folder: Path) -> list[str]:
     names = sorted(file.stem for file in (folder / "content").glob("*.jpg"))
     if not names:
         raise UsageError(f"{folder}: no pairs here, expected content/NN.jpg, style/NN.jpg and their masks")
+    for name in names:
+        if not name.isprintable():
+            raise UsageError(f"{folder}: a pair is named {name!a}, expected letters that can be printed")
     return names
 
 
 def load_pair(folder: Path, name: str) -> Pair:
     """One pair, with its masks. Errors as `read_image` and `read_mask`; HueglassError if no region is on both sides."""
     content, style, official = (read_image(folder / kind / f"{name}.jpg") for kind in ("content", "style", "official"))
+    if min(content.shape[:2]) < MINIMUM_SIDE:
+        found = f"{content.shape[1]}x{content.shape[0]}"
+        raise HueglassError(f"{folder}: the content of pair {name} is {found}, expected {MINIMUM_SIDE} or more a side")
     mask = read_mask(folder / "content_mask" / f"{name}.png", content.shape[:2])
     style_mask = read_mask(folder / "style_mask" / f"{name}.png", style.shape[:2])
     official = cv2.resize(official, content.shape[1::-1], interpolation=cv2.INTER_AREA)

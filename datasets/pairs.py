@@ -17,7 +17,7 @@ from typing import Annotated, Literal, TypeVar
 
 import cv2
 import numpy as np
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from hueglass.infer.errors import HueglassError, UsageError
 from hueglass.infer.files import existing_file, whole_file
@@ -47,6 +47,7 @@ def _inside(path: str) -> str:
 
 Model = TypeVar("Model", bound=BaseModel)
 DataPath = Annotated[str, Field(min_length=1, max_length=512), AfterValidator(_inside)]
+_DATA_PATH = TypeAdapter(DataPath)
 
 
 class Pair(BaseModel):
@@ -88,14 +89,16 @@ def write_pairs(path: Path, pairs: list[Pair]) -> None:
     """Writes the manifest whole or not at all."""
     lines = [_Header(hueglass_pairs=1).model_dump_json(), *(p.model_dump_json(exclude_none=True) for p in pairs)]
     with whole_file(path) as temporary:
-        temporary.write_text("\n".join(lines) + "\n")
+        temporary.write_bytes("".join(f"{line}\n" for line in lines).encode())
 
 
 def read_pairs(path: Path) -> list[Pair]:
     """The pairs of a manifest. UsageError if it is missing, HueglassError naming the line that is wrong."""
-    if existing_file(path).stat().st_size > MAX_MANIFEST_BYTES:
+    with open(existing_file(path), "rb") as file:
+        data = file.read(MAX_MANIFEST_BYTES + 1)
+    if len(data) > MAX_MANIFEST_BYTES:
         raise HueglassError(f"{path}: is larger than {MAX_MANIFEST_BYTES >> 20} MiB, expected a manifest of pairs")
-    lines = path.read_bytes().splitlines()
+    lines = data.splitlines()
     if not 1 < len(lines) <= MAX_PAIRS + 1:
         raise HueglassError(f"{path}: has {max(0, len(lines) - 1)} pairs, expected 1 to {MAX_PAIRS} after the header")
     _validated(f"{path}: line 1, the header", _Header, lines[0])
@@ -199,6 +202,10 @@ def _scene(folder: Path, path: Path) -> Scene:
     small = cv2.resize(read_image(path), (64, 64), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
     labels = path.parent.with_name(path.parent.name + "_label") / f"{path.stem}.png"
     name = path.relative_to(folder).as_posix()
+    try:
+        _DATA_PATH.validate_python(name)
+    except ValidationError as error:
+        raise HueglassError(f"{path}: its name cannot stand in a manifest: {error.errors()[0]['msg']}") from None
     labelled = labels.relative_to(folder).as_posix() if labels.is_file() else None
     sequence = path.stem.split("_")[0] if labelled else name
     return Scene(name, labelled, sequence, _layout(small), _colour(small))

@@ -9,6 +9,7 @@ import json
 import os
 import tarfile
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -119,10 +120,9 @@ class Store:
         text = self._failures_path.read_text(errors="replace")
         failed = {}
         for line in text.splitlines():
-            try:
-                failed.update({str(json.loads(line)["name"]): str(json.loads(line)["reason"])})
-            except (ValueError, KeyError, TypeError):
-                continue
+            with suppress(ValueError, KeyError, TypeError):
+                noted = json.loads(line)
+                failed[str(noted["name"])] = str(noted["reason"])
         if text and not text.endswith("\n"):
             with whole_file(self._failures_path) as temporary:
                 temporary.write_text("".join(json.dumps({"name": n, "reason": r}) + "\n" for n, r in failed.items()))
@@ -165,7 +165,7 @@ def _locked(path: Path) -> IO[str]:
     """The lock of a store; the system lets go of it when the process ends, however it ends."""
     import fcntl
 
-    file = open(path, "w")  # noqa: SIM115
+    file = open(path, "a")  # noqa: SIM115
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

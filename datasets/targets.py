@@ -35,7 +35,7 @@ PICTURES = ("content.png", "target.png", "style.png")
 LABELS = ("content_labels.png", "style_labels.png")
 GRID, FACTS = "grid.npy", "json"
 _NAME = r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}"
-_MEMBER = re.compile(rf"({_NAME})\.([a-z_]+(?:\.[a-z]+)?)")
+_MEMBER = re.compile(rf"({_NAME})\.({'|'.join(map(re.escape, (*PICTURES, *LABELS, GRID, FACTS)))})")
 _SHARD_NAME = re.compile(r"targets-(\d{6})\.tar")
 
 
@@ -253,7 +253,7 @@ def read_tar(path: Path, only: str | None = None) -> Iterator[tuple[str, dict[st
                     members[extension] = _content(tar, info)
             if members:
                 yield name, members
-    except (tarfile.TarError, EOFError, UnicodeError) as error:
+    except (tarfile.TarError, EOFError, ValueError, RecursionError) as error:
         raise HueglassError(f"{path}: is damaged, expected a shard of targets ({error})") from None
     except OSError as error:
         raise HueglassError(f"{path}: cannot be read: {error.strerror or error}") from None

@@ -37,6 +37,7 @@ Model = Annotated[
     Path | None, typer.Option("--model", metavar="DIR", help="Model bundle; the embedded one if left out.")
 ]
 Device = Annotated[str, typer.Option(help="Where the network runs: cpu or cuda.")]
+Weights = Annotated[Path | None, typer.Option(metavar="FILE", help="Of the network; downloaded if left out.")]
 OUTPUTS = typer.Argument(metavar="OUTPUTS", help="Folders with a method's pictures NN.png; or NAME=FOLDER.")
 PairsFolder = Annotated[
     Path, typer.Option("--data", metavar="DIR", help="Folder with content, style, their masks and official.")
@@ -135,6 +136,29 @@ def look_list() -> None:
 
 
 @app.command()
+def teach(
+    content: Annotated[Path, typer.Argument(metavar="CONTENT")],
+    style: Annotated[Path, typer.Argument(metavar="STYLE", help="Photograph whose light to take.")],
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="OUT")],
+    masks: Annotated[
+        tuple[Path, Path] | None,
+        typer.Option(metavar="CONTENT_MASK STYLE_MASK", help="Which part is which, in both photographs."),
+    ] = None,
+    config: Annotated[Path | None, typer.Option(metavar="FILE", help="Another setting, see configs/.")] = None,
+    features: Annotated[
+        Literal["squeezenet", "vgg19"] | None, typer.Option(help="Network; the configuration's if left out.")
+    ] = None,
+    weights: Weights = None,
+    device: Device = "cpu",
+) -> None:
+    """One photograph by the whole optimisation of Deep Photo Style Transfer: slower than `photo`, and more faithful."""
+    _needs_torch()
+    from hueglass.teach_command import teach_photo
+
+    teach_photo(content, style, out, masks, config, features, weights, device)
+
+
+@app.command()
 def pairs(
     data: Annotated[Path, typer.Argument(metavar="DATA", help="Folder with photos/ or camvid/ (train, train_label).")],
     out: Annotated[Path, typer.Option("-o", "--out", metavar="MANIFEST")],
@@ -153,7 +177,7 @@ def targets(
     out: Annotated[Path, typer.Option("-o", "--out", metavar="STORE", help="Folder for the targets.")],
     config: Annotated[Path, typer.Option(metavar="FILE", help="The teacher's configuration, see configs/.")],
     data: Annotated[Path, typer.Option(metavar="DIR", envvar="HUEGLASS_DATA", help="Where the data lies.")],
-    weights: Annotated[Path | None, typer.Option(metavar="FILE", help="Of the features; left out: downloaded.")] = None,
+    weights: Weights = None,
     device: Annotated[str, typer.Option(help="Where the teacher runs: cpu or cuda.")] = "cpu",
     workers: Annotated[int | None, typer.Option(min=1, max=1024, help="Processes; default: one a core.")] = None,
     ray: Annotated[str | None, typer.Option(metavar="ADDRESS", help="A Ray cluster to work on, or local.")] = None,
@@ -232,9 +256,7 @@ def evaluate_run(
     data: PairsFolder,
     out: Annotated[Path, typer.Option("-o", "--out", metavar="OUTPUTS", help="Folder for the pictures NN.png.")],
     config: Annotated[Path | None, typer.Option(metavar="FILE", help="The method's configuration (YAML).")] = None,
-    weights: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Of its network; downloaded if left out.")
-    ] = None,
+    weights: Weights = None,
     only: Annotated[str | None, typer.Option(metavar="NN,NN", help="These pairs; all if left out.")] = None,
 ) -> None:
     """Run METHOD (teacher, neural-style or cnnmrf) on the pairs, for `evaluate pairs`; pictures there are kept."""

@@ -1,6 +1,5 @@
 """What the commands `photo`, `video` and `look` do."""
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from hueglass.infer.bundle import ModelBundle
 from hueglass.infer.errors import HueglassError, UsageError
-from hueglass.infer.files import writable_place
+from hueglass.infer.files import not_an_input, writable_place
 from hueglass.infer.frame import Frame
 from hueglass.infer.images import IMAGE_SUFFIXES, read_image, write_image
 from hueglass.infer.look import SUFFIX, Look, find_look, make_look, unmatched, write_look
@@ -29,7 +28,7 @@ def convert_photo(
 ) -> None:
     """`source` in the light of `style` (a photograph's path or a look's name), to `target`."""
     writable_place(target, IMAGE_SUFFIXES)
-    _not_an_input(target, source, style, *(masks or ()))
+    not_an_input(target, source, style, *(masks or ()))
     if masks is not None and not isinstance(style, Path):
         raise UsageError("masks need a reference photograph, expected --style PHOTO instead of --look")
     image = read_image(source)
@@ -50,7 +49,7 @@ def convert_video(
 
     HueglassError, after everything that can be decoded was written, if frames were lost.
     """
-    _not_an_input(target, source, style)
+    not_an_input(target, source, style)
     stylizer = Stylizer(bundle, _look(style, None, bundle), strength, Smoother(smoothing))
     with VideoSource(source) as clip, VideoSink(target, clip.info, audio_from=source) as sink:
         for left_out in sink.left_out:
@@ -67,7 +66,7 @@ def convert_video(
 def make_look_file(reference: Path, out: Path, mask: Path | None, named: list[str], bundle: ModelBundle) -> None:
     """The look of a photograph to a .look file; `named` gives labels of the mask other names, as NAME=LABEL."""
     writable_place(out, (SUFFIX,))
-    _not_an_input(out, reference, *([mask] if mask is not None else []))
+    not_an_input(out, reference, *([mask] if mask is not None else []))
     if named and mask is None:
         raise UsageError("--region names the labels of a mask, expected --mask FILE as well")
     image = read_image(reference)
@@ -96,12 +95,6 @@ def _look(style: Path | str, mask: Path | None, bundle: ModelBundle) -> Look:
     reference = read_image(style)
     regions = read_mask(mask, reference.shape[:2]) if mask is not None else None
     return make_look(bundle, style.stem, reference, regions)
-
-
-def _not_an_input(target: Path, *inputs: Path | str) -> None:
-    for path in inputs:
-        if os.path.exists(target) and os.path.exists(path) and os.path.samefile(target, path):
-            raise UsageError(f"{target}: is an input as well, expected another output")
 
 
 def _warn(message: str) -> None:

@@ -1,23 +1,32 @@
 """What the commands `evaluate pairs` and `evaluate held-out` do."""
 
 import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from functools import cache, partial
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from rich.console import Console
 from rich.markup import escape
+from rich.progress import track
 from rich.table import Table
 
 from hueglass.datasets.benchmark import OutputFolder, Pair, load_pair, output_folders, pair_names
+from hueglass.infer import native
 from hueglass.infer.bundle import ModelBundle
 from hueglass.infer.errors import HueglassError, UsageError
 from hueglass.infer.files import whole_file
 from hueglass.page import jpeg
-from hueglass.report import LONGEST, PICTURES, PairFacts, Report, columns, count_text, picture_file, write_report
+from hueglass.report import PICTURES, PairFacts, Report, columns, count_text, picture_file, write_report
 from hueglass.train import evaluate
-from hueglass.workers import in_workers
+from hueglass.workers import in_processes
+
+PROCESSES = 8
+"""At most: measuring a pair takes a gigabyte."""
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -77,7 +86,9 @@ def _measure_all(bench: Bench, names: list[str], out: Path | None) -> Report:
     """Pairs are measured side by side; their pictures are written as they come."""
     found: dict[str, Measured] = {}
     stems = columns(bench.methods())
-    for name, measured in in_workers(partial(measure_pair, bench), names, "pairs"):
+    for name, measured in of_pairs(partial(measure_pair, bench), names, "pairs", PROCESSES):
+        if isinstance(measured, HueglassError):
+            raise HueglassError(f"pair {name}: {measured}")
         for column, data in measured.pictures.items():
             assert out is not None
             file = out / picture_file(name, stems[column])
@@ -91,6 +102,16 @@ def _measure_all(bench: Bench, names: list[str], out: Path | None) -> Report:
     return Report({name: found[name].facts for name in names}, scores)
 
 
+def of_pairs(
+    task: Callable[[str], Result], names: Sequence[str], title: str, most: int
+) -> Iterator[tuple[str, Result | HueglassError]]:
+    """`in_processes`, in this process where one would do, and a progress bar where somebody watches."""
+    console, processes = Console(stderr=True), min(most, len(names), native.cores())
+    one_by_one = ((name, task(name)) for name in names)
+    with closing(in_processes(task, names, processes) if processes > 1 else one_by_one) as results:
+        yield from track(results, title, len(names), console=console, disable=not console.is_terminal, transient=True)
+
+
 def measure_pair(bench: Bench, name: str) -> Measured:
     """All methods on one pair. Errors as `load_pair`, `OutputFolder.read` and ModelBundle."""
     pair = load_pair(bench.data, name)
@@ -99,7 +120,7 @@ def measure_pair(bench: Bench, name: str) -> Measured:
     height, width = pair.content.shape[:2]
     shown = {"content": pair.content, "style": pair.style, **outputs} if bench.pictures else {}
     shown.pop(evaluate.UNTOUCHED, None)
-    pictures = {column: jpeg(image, LONGEST) for column, image in shown.items()}
+    pictures = {column: jpeg(image) for column, image in shown.items()}
     return Measured(PairFacts(width, height, pair.regions), scores, pictures)
 
 

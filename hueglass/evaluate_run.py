@@ -13,19 +13,21 @@ from rich.console import Console
 import hueglass.configs
 from hueglass.config_file import read_config
 from hueglass.datasets.benchmark import Pair, load_pair, output_files, pair_names
-from hueglass.evaluate_command import make_folder
+from hueglass.evaluate_command import make_folder, of_pairs
 from hueglass.infer.errors import HueglassError, UsageError
 from hueglass.infer.files import existing_file
 from hueglass.infer.images import write_image
 from hueglass.train.cnnmrf import CnnMrfConfig, cnnmrf
 from hueglass.train.features import Features, Name, load_features
 from hueglass.train.region_pairs import match_regions
-from hueglass.train.teacher import TeacherConfig, teach
-from hueglass.workers import in_workers
+from hueglass.train.teacher import teach
+from hueglass.train.teacher_config import TeacherConfig
+from hueglass.workers import failure
 
 MethodName = Literal["teacher", "neural-style", "cnnmrf"]
 PROCESSES = 2
 """At most: each holds a network, and what its optimiser remembers."""
+_features = cache(load_features)
 
 
 class CnnMrfRun(CnnMrfConfig):
@@ -43,15 +45,6 @@ class Job:
     data: Path
 
 
-@dataclass(frozen=True)
-class Attempt:
-    """The picture made of a pair, or why there is none, and how long it took."""
-
-    image: np.ndarray | None
-    reason: str
-    seconds: float
-
-
 def evaluate_run(
     method: MethodName, data: Path, out: Path, config: Path | None, weights: Path | None, only: str | None
 ) -> None:
@@ -67,14 +60,15 @@ def evaluate_run(
     if there:
         print(f"{out}: {len(there)} of {len(names)} pictures are there already and kept", file=sys.stderr)
     watched, failed = Console(stderr=True).is_terminal, []
-    for name, attempt in in_workers(partial(attempt_pair, job), left, str(out), PROCESSES):
-        if attempt.image is None:
+    for name, made in of_pairs(partial(attempt_pair, job), left, str(out), PROCESSES):
+        if isinstance(made, HueglassError):
             failed.append(name)
-            print(f"hueglass: pair {name}: {attempt.reason}", file=sys.stderr)
+            print(f"hueglass: pair {name}: {made}", file=sys.stderr)
             continue
-        write_image(out / f"{name}.png", attempt.image)
+        image, seconds = made
+        write_image(out / f"{name}.png", image)
         if not watched:
-            print(f"{out / name}.png: {attempt.seconds:.0f} s", file=sys.stderr)
+            print(f"{out / name}.png: {seconds:.0f} s", file=sys.stderr)
     if failed:
         raise HueglassError(f"{out}: {len(failed)} of {len(names)} pairs failed: {', '.join(sorted(failed))}")
 
@@ -99,27 +93,20 @@ def method_config(method: MethodName, path: Path | None) -> TeacherConfig | CnnM
     return TeacherConfig() if path is None else read_config(path, TeacherConfig)
 
 
-def attempt_pair(job: Job, name: str) -> Attempt:
-    """The method's picture of a pair. Errors of the pair are its result; those of the weights are raised."""
+def attempt_pair(job: Job, name: str) -> tuple[np.ndarray, float] | HueglassError:
+    """The method's picture of a pair (H, W, 3) uint8 and the seconds it took, or what went wrong with the pair.
+
+    Errors of the weights are raised.
+    """
     features = _features(job.config.features, job.weights)
     began = time.perf_counter()
-    image, reason = None, ""
     try:
-        image = _picture(load_pair(job.data, name), job.config, features)
-    except HueglassError as error:
-        reason = str(error)
-    except Exception as error:  # one pair's trouble, whatever it is, is not to end the others' work
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
-    return Attempt(image, reason, time.perf_counter() - began)
+        return _picture(load_pair(job.data, name), job.config, features), time.perf_counter() - began
+    except Exception as error:
+        return failure(error)
 
 
 def _picture(pair: Pair, config: TeacherConfig | CnnMrfRun, features: Features) -> np.ndarray:
     if isinstance(config, CnnMrfRun):
         return cnnmrf(pair.content, pair.style, features, config)
     return teach(pair.content, pair.style, match_regions(pair.mask, pair.style_mask), config, features).image
-
-
-@cache
-def _features(name: Name, weights: Path | None) -> Features:
-    """One network for all pairs of a process."""
-    return load_features(name, weights)

@@ -1,4 +1,4 @@
-"""What the written pages share: templates that lie beside this file, pictures as JPEG."""
+"""What written pages and contact sheets share: templates that lie beside this file, pictures as JPEG, tiles."""
 
 import re
 from pathlib import Path
@@ -6,7 +6,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from hueglass.infer.errors import HueglassError
+LONGEST, QUALITY = 700, 85
+"""Of the pictures on pages: pixels on the longer side, and JPEG's quality."""
 
 
 def filled(template: str, parts: dict[str, str]) -> str:
@@ -15,13 +16,24 @@ def filled(template: str, parts: dict[str, str]) -> str:
     return re.sub("<!--([a-z]+)-->", lambda found: parts[found[1]], text)
 
 
-def jpeg(image: np.ndarray, longest: int, quality: int = 88) -> bytes:
-    """A picture (H, W, 3) uint8 RGB, reduced where its longer side is over `longest`, as a JPEG file."""
-    scale = min(1.0, longest / max(image.shape[:2]))
-    if scale < 1:
-        size = [max(1, round(x * scale)) for x in image.shape[1::-1]]
-        image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-    done, data = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
-    if not done:
-        raise HueglassError(f"JPEG cannot hold a picture of {image.shape[1]}x{image.shape[0]} pixels")
+def jpeg(image: np.ndarray) -> bytes:
+    """A picture (H, W, 3) uint8 RGB, reduced where its longer side is over LONGEST, as a JPEG file."""
+    scale = LONGEST / max(image.shape[:2])
+    small = _scaled(image, scale) if scale < 1 else image
+    done, data = cv2.imencode(".jpg", cv2.cvtColor(small, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
+    assert done
     return data.tobytes()
+
+
+def tile(image: np.ndarray, size: tuple[int, int], shade: int) -> np.ndarray:
+    """A picture in the middle of a tile of (width, height) `size` in a shade of grey."""
+    small = _scaled(image, min(size[0] / image.shape[1], size[1] / image.shape[0]))
+    out = np.full((size[1], size[0], 3), shade, np.uint8)
+    top, left = (size[1] - small.shape[0]) // 2, (size[0] - small.shape[1]) // 2
+    out[top : top + small.shape[0], left : left + small.shape[1]] = small
+    return out
+
+
+def _scaled(image: np.ndarray, scale: float) -> np.ndarray:
+    size = [max(1, round(x * scale)) for x in image.shape[1::-1]]
+    return cv2.resize(image, size, interpolation=cv2.INTER_AREA)

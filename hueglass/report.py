@@ -16,12 +16,11 @@ import numpy as np
 from hueglass.datasets.benchmark import OFFICIAL
 from hueglass.infer.files import whole_file
 from hueglass.infer.images import read_image, write_image
-from hueglass.page import filled
+from hueglass.page import filled, tile
 from hueglass.train.evaluate import METRICS, UNTOUCHED, Scores, best, means, standard_errors
 
 PICTURES = "pictures"
-LONGEST = 700
-"""Of the pictures in the report; what is measured is measured at full size."""
+"""Where they lie beside the page, reduced; what is measured is measured at full size."""
 ROWS_PER_SHEET = 10
 TILE, STRIP = (320, 214), 30
 DIGITS = {"swd": 2, "edge": 3, "resid": 3, "dE": 2}
@@ -213,20 +212,10 @@ def _sheet(folder: Path, report: Report, pairs: list[str]) -> np.ndarray:
         for column, stem in shown.items():
             there = column not in report.methods or pair in report.methods[column]
             file = folder / picture_file(pair, stem)
-            tiles.append(_tile(read_image(file)) if there else np.full((*TILE[::-1], 3), 128, np.uint8))
+            tiles.append(tile(read_image(file), TILE, 0) if there else np.full((*TILE[::-1], 3), 128, np.uint8))
         _write_on(tiles[0], pair, 20, 255)
         rows.append(np.hstack(tiles))
     return np.vstack(rows)
-
-
-def _tile(image: np.ndarray) -> np.ndarray:
-    """A picture in the middle of a black tile."""
-    scale = min(TILE[0] / image.shape[1], TILE[1] / image.shape[0])
-    size = [max(1, round(x * scale)) for x in image.shape[1::-1]]
-    tile = np.zeros((*TILE[::-1], 3), np.uint8)
-    left, top = (TILE[0] - size[0]) // 2, (TILE[1] - size[1]) // 2
-    tile[top : top + size[1], left : left + size[0]] = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-    return tile
 
 
 def _label(text: str) -> np.ndarray:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from hueglass.datasets.benchmark import MAX_NAME, OFFICIAL, OutputFolder, output_folders, pair_names
 from hueglass.infer.errors import UsageError
@@ -25,7 +25,6 @@ from hueglass.page import filled, jpeg
 PARTS = ("photorealism", "faithfulness")
 USUAL_PAIRS = 8
 """As many as the paper showed."""
-LONGEST, QUALITY = 700, 85
 MAX_PAGE_BYTES = 32 << 20
 """What can be mailed, and opened on a telephone."""
 MAX_ITEMS = 4096
@@ -51,6 +50,14 @@ class Key(BaseModel):
     study: str = Field(pattern=STUDY_ID)
     items: dict[str, Item] = Field(min_length=2, max_length=MAX_ITEMS)
 
+    @model_validator(mode="after")
+    def _each_once(self) -> "Key":
+        """Scores are means over all pairs for every method."""
+        methods, pairs = ({getattr(item, kind) for item in self.items.values()} for kind in ("method", "pair"))
+        if len(set(self.items.values())) != len(self.items) or len(self.items) != len(methods) * len(pairs):
+            raise ValueError("expected each method once on each pair")
+        return self
+
 
 def make_study(outputs: list[str], data: Path, page: Path, pairs: int | None, seed: int) -> None:
     """Write the page and its key. `pairs` drawn by `seed` from those of which every method has a picture.
@@ -65,14 +72,15 @@ def make_study(outputs: list[str], data: Path, page: Path, pairs: int | None, se
     official = OutputFolder(OFFICIAL, {name: data / "official" / f"{name}.jpg" for name in names})
     methods = [*output_folders(outputs, names, (OFFICIAL,)), official]
     chosen = _draw(methods, names, pairs, seed)
+    if len(methods) * len(chosen) > MAX_ITEMS:
+        raise UsageError(f"{len(methods)} methods on {len(chosen)} pairs: expected at most {MAX_ITEMS} pictures")
     key = Key(format=1, study=secrets.token_hex(8), items=_items([m.name for m in methods], chosen))
     text = _page(key, methods, chosen, data)
     if len(text) > MAX_PAGE_BYTES:
         size = f"{len(text) / (1 << 20):.0f} MB, expected at most {MAX_PAGE_BYTES >> 20}"
         raise UsageError(f"{page}: would be {size}: fewer --pairs or methods")
-    with whole_file(key_file) as temporary:
-        temporary.write_text(key.model_dump_json(indent=1), encoding="utf-8")
-    with whole_file(place) as temporary:
+    with whole_file(place) as temporary, whole_file(key_file) as temporary_key:
+        temporary_key.write_text(key.model_dump_json(indent=1), encoding="utf-8")
         temporary.write_text(text, encoding="utf-8")
     print(f"{page}: {len(methods)} methods on {len(chosen)} pairs, {len(PARTS) * len(key.items)} questions")
     print(f"{key_file}: for `hueglass study score`, not to be handed out")
@@ -110,4 +118,4 @@ def _page(key: Key, methods: Sequence[OutputFolder], pairs: list[str], data: Pat
 
 
 def _embedded(image: np.ndarray) -> str:
-    return "data:image/jpeg;base64," + base64.b64encode(jpeg(image, LONGEST, QUALITY)).decode()
+    return "data:image/jpeg;base64," + base64.b64encode(jpeg(image)).decode()

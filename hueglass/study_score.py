@@ -19,7 +19,8 @@ MAX_BYTES = 1 << 20
 REPLICATES = 5000
 SCHEME = (
     "95 % intervals by the pigeonhole bootstrap (Owen 2007): participants and pairs are drawn with replacement, "
-    f"independently of each other, {REPLICATES} times; an interval holds the middle 95 % of the means"
+    f"independently of each other, {REPLICATES} times; an interval holds the middle 95 % of the means; a single "
+    "participant or pair gives none"
 )
 Rating = Annotated[int, Field(ge=1, le=4)]
 Model = TypeVar("Model", bound=BaseModel)
@@ -39,11 +40,14 @@ class Answers(BaseModel):
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean rating and where it would lie with other participants and pairs."""
+    """A mean rating and where it would lie with other participants and pairs; None where a single one cannot tell."""
 
     mean: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
+
+    def __str__(self) -> str:
+        return f"{self.mean:.2f}" + ("" if self.low is None else f" ({self.low:.2f} to {self.high:.2f})")
 
 
 def score_study(files: list[Path], key_file: Path, out: Path | None) -> None:
@@ -83,10 +87,14 @@ def read_answers(files: list[Path], key: Key) -> list[Answers]:
 
 
 def _read(path: Path, model: type[Model]) -> Model:
-    if existing_file(path).stat().st_size > MAX_BYTES:
-        raise HueglassError(f"{path}: is larger than {MAX_BYTES} bytes, expected {model.__name__.lower()} of a study")
     try:
-        return model.model_validate_json(path.read_bytes())
+        with open(existing_file(path), "rb") as file:
+            data = file.read(MAX_BYTES + 1)
+        if len(data) > MAX_BYTES:
+            raise HueglassError(
+                f"{path}: is larger than {MAX_BYTES} bytes, expected {model.__name__.lower()} of a study"
+            )
+        return model.model_validate_json(data)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))[:64] or "the file"
@@ -120,13 +128,16 @@ def ratings_of(everyone: list[Answers], key: Key, methods: list[str], part: str)
 
 def intervals(ratings: np.ndarray, seed: int = 0) -> list[Interval]:
     """For each method of `ratings` (participants, pairs, methods), its mean and interval: see SCHEME."""
-    rng = np.random.default_rng(seed)
+    means = ratings.mean((0, 1))
     people, pairs, _ = ratings.shape
+    if min(people, pairs) < 2:
+        return [Interval(float(mean), None, None) for mean in means]
+    rng = np.random.default_rng(seed)
     times_person = rng.multinomial(people, np.full(people, 1 / people), REPLICATES)
     times_pair = rng.multinomial(pairs, np.full(pairs, 1 / pairs), REPLICATES)
-    means = np.einsum("rp,rs,psm->rm", times_person, times_pair, ratings, optimize=True) / (people * pairs)
-    low, high = np.quantile(means, (0.025, 0.975), axis=0)
-    return [Interval(*map(float, x)) for x in zip(ratings.mean((0, 1)), low, high, strict=True)]
+    drawn = np.einsum("rp,rs,psm->rm", times_person, times_pair, ratings, optimize=True) / (people * pairs)
+    low, high = np.quantile(drawn, (0.025, 0.975), axis=0)
+    return [Interval(*map(float, x)) for x in zip(means, low, high, strict=True)]
 
 
 def _print(methods: list[str], scores: dict[str, dict[str, Interval]], counts: str) -> None:
@@ -134,7 +145,6 @@ def _print(methods: list[str], scores: dict[str, dict[str, Interval]], counts: s
     for column in ("", *PARTS):
         table.add_column(column, no_wrap=True)
     for method in methods:
-        cells = (scores[part][method] for part in PARTS)
-        table.add_row(escape(method), *(f"{x.mean:.2f} ({x.low:.2f} to {x.high:.2f})" for x in cells))
+        table.add_row(escape(method), *(str(scores[part][method]) for part in PARTS))
     Console().print(table)
     Console().print(f"{SCHEME}.", highlight=False)

@@ -14,7 +14,8 @@ from typing import Any
 from hueglass.datasets.pairs import Pair
 from hueglass.infer.errors import HueglassError, UsageError
 
-from .target_work import Outcome, Outcomes, Work, teach_pair
+from .target_work import Outcomes, Work, teach_pair
+from .workers import DIED
 
 LOCAL = "local"
 """In place of an address: a cluster of this machine's own, which ends with the run."""
@@ -37,23 +38,23 @@ def on_ray(pairs: Iterable[Pair], work: Work, address: str, workers: int) -> Out
         shared = ray.put(work)
         most = 2 * max(1, int(ray.cluster_resources().get("CPU", 1)))
         queue = iter(pairs)
-        running = {task.remote(pair, shared): pair for pair in islice(queue, most)}
+        running = {task.remote(shared, pair): pair for pair in islice(queue, most)}
         while running:
             (done, *_), _ = ray.wait(list(running), num_returns=1)
-            yield _result(ray, done, running.pop(done))
-            running |= {task.remote(pair, shared): pair for pair in islice(queue, 1)}
+            yield running.pop(done), _result(ray, done)
+            running |= {task.remote(shared, pair): pair for pair in islice(queue, 1)}
 
 
-def _teach(pair: Pair, work: Work) -> Outcome:
+def _teach(work: Work, pair: Pair) -> bytes | HueglassError:
     import cv2
     import torch
 
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
-    return teach_pair(pair, work)
+    return teach_pair(work, pair)
 
 
-def _result(ray: Any, reference: Any, pair: Pair) -> Outcome:
+def _result(ray: Any, reference: Any) -> bytes | HueglassError:
     died = (
         ray.exceptions.WorkerCrashedError,
         ray.exceptions.NodeDiedError,
@@ -62,8 +63,8 @@ def _result(ray: Any, reference: Any, pair: Pair) -> Outcome:
     )
     try:
         return ray.get(reference)
-    except died as error:
-        return Outcome(pair, None, f"the process that worked on it died, twice ({type(error).__name__})")
+    except died:
+        return HueglassError(DIED)
 
 
 @contextmanager

@@ -1,9 +1,10 @@
 """One pair's way through the teacher: from its files to the bytes of a training target."""
 
 import time
-from collections.abc import Generator, Sequence
+from collections import defaultdict
+from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -16,16 +17,25 @@ from hueglass import __version__
 from hueglass.datasets.masks import camvid_regions
 from hueglass.datasets.pairs import Pair
 from hueglass.datasets.targets import Target, encode
-from hueglass.infer.errors import HueglassError, UsageError
+from hueglass.infer.errors import HueglassError
 from hueglass.infer.images import read_image
 from hueglass.infer.regions import REGION_NAMES, Mask, read_labels
 from hueglass.train.features import Features, load_features
 from hueglass.train.grades import GradeConfig, grade, random_grades
 from hueglass.train.region_pairs import RegionPair, match_regions, whole_pair
-from hueglass.train.teacher import Taught, TeacherConfig, teach, teach_batch
+from hueglass.train.teacher import Taught, teach_batch
+from hueglass.train.teacher_config import TeacherConfig
+from hueglass.workers import failure
 
+BATCH = 16
+"""Pairs that a GPU works on together."""
+WAITING = 8 * BATCH
+"""Pairs that wait at most for others of their size."""
 GRADES = GradeConfig(exposure=0.35, balance=0.12, contrast=0.4, saturation=0.35, hue=0.08, tint=0.05)
 """Milder than those that students train under: a graded style is still to be a light that one would choose."""
+
+
+_features = cache(load_features)
 
 
 @dataclass(frozen=True)
@@ -46,22 +56,8 @@ class Work:
         return {"version": 1, "teacher": self.config.model_dump(mode="json"), "weights": self.features().fingerprint}
 
 
-@lru_cache(maxsize=1)
-def _features(name: Any, weights: Path | None, device: str) -> Features:
-    if device == "cuda" and not torch.cuda.is_available():
-        raise UsageError("--device cuda: torch finds no CUDA device here")
-    return load_features(name, weights).to(device)
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """The target of a pair, encoded, or the reason why there is none."""
-
-    pair: Pair
-    data: bytes | None
-    reason: str = ""
-
-
+Outcome = tuple[Pair, bytes | HueglassError]
+"""A pair and its target, encoded, or the reason why there is none."""
 Outcomes = Generator[Outcome, None, None]
 """As they come, in any order; closing it ends the work."""
 
@@ -78,41 +74,51 @@ class Scene:
     style_labels: np.ndarray
 
 
-def teach_pair(pair: Pair, work: Work) -> Outcome:
+def teach_pair(work: Work, pair: Pair) -> bytes | HueglassError:
     """The whole way. Whatever goes wrong with one pair is a reason: the run goes on."""
-    try:
-        scene = load_scene(pair, work)
-        began = time.monotonic()
-        taught = teach(scene.content, scene.style, scene.regions, work.config, work.features())
-        return Outcome(pair, _encoded(scene, taught, work, time.monotonic() - began))
-    except Exception as error:
-        return Outcome(pair, None, _reason(error))
+    ((_, outcome),) = teach_in_batches([pair], work)
+    return outcome
 
 
-def teach_together(scenes: Sequence[Scene], work: Work) -> list[Outcome]:
-    """As `teach_pair`, of scenes whose contents are of one size."""
+def teach_in_batches(pairs: Iterable[Pair], work: Work) -> Outcomes:
+    """In this process, BATCH contents of equal size at a time."""
+    groups: dict[tuple[int, ...], list[Scene]] = defaultdict(list)
+    for pair in pairs:
+        try:
+            scene = load_scene(pair, work)
+        except Exception as error:
+            yield pair, failure(error)
+            continue
+        groups[scene.content.shape].append(scene)
+        fullest = max(groups, key=lambda shape: len(groups[shape]))
+        if len(groups[fullest]) == BATCH or sum(map(len, groups.values())) == WAITING:
+            yield from _taught(groups.pop(fullest), work)
+    for group in groups.values():
+        yield from _taught(group, work)
+
+
+def _taught(scenes: list[Scene], work: Work) -> Outcomes:
+    """Scenes whose contents are of one size, together; where that fails as a whole, one by one."""
     began = time.monotonic()
     items = [(s.content, s.style, s.regions) for s in scenes]
     try:
         results: Sequence[Taught | Exception] = teach_batch(items, work.config, work.features())
     except Exception as error:
-        results = [error] * len(scenes)
+        if len(scenes) > 1:
+            for scene in scenes:
+                yield from _taught([scene], work)
+            return
+        results = [error]
     seconds = (time.monotonic() - began) / len(scenes)
-    return [_outcome(scene, taught, work, seconds) for scene, taught in zip(scenes, results, strict=True)]
+    for scene, taught in zip(scenes, results, strict=True):
+        yield scene.pair, _outcome(scene, taught, work, seconds)
 
 
-def _outcome(scene: Scene, taught: Taught | Exception, work: Work, seconds: float) -> Outcome:
+def _outcome(scene: Scene, taught: Taught | Exception, work: Work, seconds: float) -> bytes | HueglassError:
     try:
-        if isinstance(taught, Exception):
-            raise taught
-        return Outcome(scene.pair, _encoded(scene, taught, work, seconds))
+        return failure(taught) if isinstance(taught, Exception) else _encoded(scene, taught, work, seconds)
     except Exception as error:
-        return Outcome(scene.pair, None, _reason(error))
-
-
-def _reason(error: Exception) -> str:
-    text = " ".join(str(error).split())
-    return text if isinstance(error, HueglassError) else f"{type(error).__name__}: {text}"
+        return failure(error)
 
 
 def load_scene(pair: Pair, work: Work) -> Scene:

@@ -1,14 +1,14 @@
 """What the commands `pairs` and `targets` do: draw a manifest, run the teacher on it, say how it goes."""
 
-import os
+import sys
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import closing
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import cv2
 import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -17,21 +17,22 @@ from hueglass.config_file import read_config
 from hueglass.datasets.pairs import Pair, check_files, draw_pairs, read_pairs, write_pairs
 from hueglass.datasets.target_store import Store
 from hueglass.datasets.targets import Target, read_targets
+from hueglass.infer import native
 from hueglass.infer.errors import HueglassError, UsageError
 from hueglass.infer.files import writable_place
 from hueglass.infer.images import write_image
+from hueglass.page import tile
+from hueglass.workers import in_processes
 
 if TYPE_CHECKING:  # drawing pairs needs no torch
     from hueglass.target_work import Outcome, Outcomes, Work
 
-DEVICES = ("cpu", "cuda")
 LOG_SECONDS = 60
 """How often a run that nobody watches writes a line."""
 MOST_FAILURES = 20
 """In a row: a disk that is gone must not mark all that is left as failed."""
 SHEET_TARGETS = 24
-TILE = 180
-"""Pixels on a side of a contact sheet's tile."""
+TILE = (180, 180)
 
 
 def make_pairs(data: Path, manifest: Path, count: int, seed: int) -> None:
@@ -58,10 +59,10 @@ def run_targets(
 ) -> None:
     """Run the teacher on what is left of a manifest, into the store `folder`."""
     from hueglass.target_work import Work
-    from hueglass.train.teacher import TeacherConfig
+    from hueglass.train.teacher_config import TeacherConfig
 
-    if device not in DEVICES or (device != "cpu" and ray is not None):
-        raise UsageError(f"--device {device}: expected cpu, or cuda without --ray")
+    if device != "cpu" and ray is not None:
+        raise UsageError(f"--device {device}: expected cpu where --ray is given")
     absolute = None if weights is None else weights.resolve()  # other processes may stand elsewhere
     work = Work(data.resolve(), read_config(config, TeacherConfig), absolute, device)
     pairs = read_pairs(manifest)
@@ -70,7 +71,7 @@ def run_targets(
         if retry:
             store.forget_failures()
         left = _left(pairs, store)
-        with closing(_outcomes(left, work, workers or _cores(), ray)) as outcomes:
+        with closing(_outcomes(left, work, workers or native.cores(), ray)) as outcomes:
             _keep(_watched(outcomes, len(left)), store)
         done, failed = len(store.done), store.failed
     if not done:
@@ -82,15 +83,15 @@ def run_targets(
 def _keep(outcomes: "Iterable[Outcome]", store: Store) -> None:
     """HueglassError once so many pairs in a row have failed that the fault is hardly theirs."""
     streak = 0
-    for outcome in outcomes:
-        if outcome.data is not None:
-            store.add(outcome.pair.name, outcome.data)
+    for pair, outcome in outcomes:
+        if isinstance(outcome, bytes):
+            store.add(pair.name, outcome)
             streak = 0
             continue
-        store.fail(outcome.pair.name, outcome.reason)
+        store.fail(pair.name, str(outcome))
         streak += 1
         if streak == MOST_FAILURES:
-            raise HueglassError(f"the last {streak} pairs failed, go on with --retry: {outcome.reason}")
+            raise HueglassError(f"the last {streak} pairs failed, go on with --retry: {outcome}")
 
 
 def _left(pairs: list[Pair], store: Store) -> list[Pair]:
@@ -101,21 +102,16 @@ def _left(pairs: list[Pair], store: Store) -> list[Pair]:
     return [p for p in pairs if p.name not in store.done and p.name not in store.failed]
 
 
-def _cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def _outcomes(pairs: list[Pair], work: "Work", workers: int, ray: str | None) -> "Outcomes":
-    from hueglass import target_runners
-
     if ray is not None:
         from hueglass.target_ray import on_ray
 
         return on_ray(pairs, work, ray, workers)
+    from hueglass.target_work import teach_in_batches, teach_pair
+
     if work.device != "cpu":
-        return target_runners.in_batches(pairs, work)
-    return target_runners.on_processes(pairs, work, min(workers, len(pairs) or 1))
+        return teach_in_batches(pairs, work)
+    return in_processes(partial(teach_pair, work), pairs, workers)
 
 
 def _watched(outcomes: "Iterable[Outcome]", total: int) -> "Iterator[Outcome]":
@@ -128,28 +124,18 @@ def _watched(outcomes: "Iterable[Outcome]", total: int) -> "Iterator[Outcome]":
         failed = 0
         for number, outcome in enumerate(outcomes, 1):
             yield outcome
-            failed += outcome.data is None
+            failed += not isinstance(outcome[1], bytes)
             now = time.monotonic()
             rate = 60 * number / (now - began)
             text = f"targets, {failed} failed, {rate:.1f} a minute"
             bar.update(task, completed=number, description=text)
             if not console.is_terminal and now - last > LOG_SECONDS:
-                print(f"{number} of {total} {text}, {(total - number) / rate:.0f} minutes left", flush=True)
+                print(f"{number} of {total} {text}, {(total - number) / rate:.0f} minutes left", file=sys.stderr)
                 last = now
 
 
 def sheet(targets: Iterable[Target]) -> np.ndarray:
     """A contact sheet, uint8: content, style and target of two targets in a row."""
-    rows = [np.hstack([_tile(x) for x in (t.content, t.style, t.target)]) for t in targets]
+    rows = [np.hstack([tile(x, TILE, 255) for x in (t.content, t.style, t.target)]) for t in targets]
     rows += [np.full_like(rows[0], 255)] * (len(rows) % 2)
     return np.vstack([np.hstack(rows[i : i + 2]) for i in range(0, len(rows), 2)])
-
-
-def _tile(image: np.ndarray) -> np.ndarray:
-    """The picture in the middle of a white square."""
-    scale = (TILE - 4) / max(image.shape[:2])
-    width, height = (max(1, round(n * scale)) for n in image.shape[1::-1])
-    tile = np.full((TILE, TILE, 3), 255, np.uint8)
-    top, left = (TILE - height) // 2, (TILE - width) // 2
-    tile[top : top + height, left : left + width] = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
-    return tile

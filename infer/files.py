@@ -49,6 +49,13 @@ def writable_place(path: str | os.PathLike[str], suffixes: tuple[str, ...] = ())
     return place
 
 
+def not_an_input(target: str | os.PathLike[str], *inputs: str | os.PathLike[str]) -> None:
+    """UsageError if writing `target` would overwrite one of the files that it is made of."""
+    for path in inputs:
+        if os.path.exists(target) and os.path.exists(path) and os.path.samefile(target, path):
+            raise UsageError(f"{target}: is an input as well, expected another output")
+
+
 @contextmanager
 def disk_errors(path: str | os.PathLike[str]) -> Iterator[None]:
     """Turns an OSError of the body (disk full, no permission) into one HueglassError line with `path`."""

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat
 from torch import Tensor
 
-from hueglass.infer.errors import UsageError
+from hueglass.infer.errors import HueglassError, UsageError
 
 from .features import Features
 from .lbfgs import minimise
@@ -52,7 +52,8 @@ class CnnMrfConfig(BaseModel):
 def cnnmrf(content: np.ndarray, style: np.ndarray, features: Features, config: CnnMrfConfig) -> np.ndarray:
     """`content` (H, W, 3) in the style of `style` (h, w, 3), at the content's size; uint8 sRGB throughout.
 
-    UsageError for a layer that the network does not have, or pictures too narrow for patches in it.
+    UsageError for a layer that the network does not have, or pictures too narrow for patches in it; HueglassError if
+    the optimisation fails.
     """
     features.check([*_layers(features, config), _content_layer(features, config)])
     x = None
@@ -62,7 +63,10 @@ def cnnmrf(content: np.ndarray, style: np.ndarray, features: Features, config: C
         start = _tensor(
             here if x is None else cv2.resize(x, here.shape[1::-1], interpolation=cv2.INTER_CUBIC), features
         )
-        x = _picture(minimise(energy, start, config.evaluations).x)
+        found = minimise(energy, start, config.evaluations)
+        if not found.alive.all():
+            raise HueglassError("the energy is not a number from the start: check the weights of the network")
+        x = _picture(found.x)
     assert x is not None
     return cv2.resize(x, content.shape[1::-1], interpolation=cv2.INTER_CUBIC)
 

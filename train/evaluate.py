@@ -1,6 +1,6 @@
 """Measuring methods on pairs: what each makes of a pair, by how much it is off, and what that is on average."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
@@ -76,10 +76,9 @@ def measure(pair: Pair, output: np.ndarray) -> dict[str, float]:
     }
 
 
-def means(scores: Scores, pairs: Iterable[str] | None = None) -> dict[str, float]:
-    """The mean of each metric over `pairs`, or over all that were scored."""
-    chosen = list(scores if pairs is None else pairs)
-    return {metric: float(np.mean([scores[pair][metric] for pair in chosen])) for metric in METRICS}
+def means(scores: Scores) -> dict[str, float]:
+    """The mean of each metric."""
+    return {metric: float(np.mean([score[metric] for score in scores.values()])) for metric in METRICS}
 
 
 def standard_errors(scores: Scores) -> dict[str, float | None]:

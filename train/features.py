@@ -5,6 +5,7 @@ here and nowhere else. Activations are brought to the scale of Caffe's networks 
 which the paper's weights of the losses are stated.
 """
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -15,7 +16,6 @@ from urllib.error import URLError
 import numpy as np
 import torch
 import torchvision
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -66,7 +66,7 @@ class Features(nn.Module):
         x = (image[:, list(p.order)] - mean) * scale
         wanted = {self.layers[layer]: layer for layer in layers}
         found = {}
-        for place in range(max(wanted) + 1):
+        for place in range(max(wanted, default=-1) + 1):
             x = self.stack[place](x)
             if place in wanted:
                 found[wanted[place]] = x * p.activations
@@ -80,7 +80,7 @@ class Features(nn.Module):
         """
         wanted = {self.layers[layer]: layer for layer in layers}
         found = {}
-        for place in range(max(wanted) + 1):
+        for place in range(max(wanted, default=-1) + 1):
             maps = _follow(self.stack[place], maps)
             if place in wanted:
                 found[wanted[place]] = maps
@@ -121,14 +121,17 @@ def random_features(name: Name, seed: int = 0) -> Features:
     return Features(name, stack, CAFFE, f"random-{seed}")
 
 
-def load_features(name: Name, weights: Path | None = None) -> Features:
-    """The network with the weights in a file, or with torchvision's own, downloaded once.
+def load_features(name: Name, weights: Path | None = None, device: str = "cpu") -> Features:
+    """The network, on a device (cpu or cuda), with the weights in a file or torchvision's own, downloaded once.
 
     Files: torchvision's state dict (.pth, read without running code, or .safetensors), VGG-19 as converted from
     Caffe for neural style (.pth with conv1_1.weight ...), SqueezeNet as converted from Caffe (.npz with conv1.w ...).
-    UsageError for a missing file, HueglassError for one that is not these weights or cannot be downloaded.
+    UsageError for a missing file or device, HueglassError for one that is not these weights or cannot be downloaded.
     """
-    stack = _architecture(name)
+    if device != "cpu" and not (device == "cuda" and torch.cuda.is_available()):
+        raise UsageError(f"--device {device}: expected cpu, or cuda where torch finds a CUDA device")
+    with torch.device("meta"):  # values would only be drawn to be overwritten: a second for VGG-19
+        stack = _architecture(name)
     if weights is None:
         state, preparation = _download(name), TORCHVISION
     else:
@@ -138,8 +141,8 @@ def load_features(name: Name, weights: Path | None = None) -> Features:
     for key, tensor in wanted.items():
         if key not in state or state[key].shape != tensor.shape or not state[key].isfinite().all():
             raise HueglassError(f"{source}: {key} is missing, not finite or of another shape, expected {name} weights")
-    stack.load_state_dict({key: state[key].float() for key in wanted})
-    return Features(name, stack, preparation, _fingerprint(stack))
+    stack.to_empty(device="cpu").load_state_dict({key: state[key] for key in wanted})
+    return Features(name, stack, preparation, _fingerprint(stack)).to(device)
 
 
 def _architecture(name: Name) -> nn.Sequential:
@@ -169,18 +172,23 @@ def _read(path: Path) -> dict[str, Tensor]:
     if path.stat().st_size > MAX_WEIGHT_BYTES:
         raise HueglassError(f"{path}: is larger than {MAX_WEIGHT_BYTES} bytes, expected weights of a network")
     try:
-        if path.suffix == ".npz":
-            with np.load(path, allow_pickle=False) as file:
-                return {key: torch.from_numpy(file[key]) for key in file.files}
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        return dict(torch.load(path, map_location="cpu", weights_only=True))
-    except (OSError, ValueError, TypeError, RuntimeError, EOFError, KeyError, SafetensorError, ArithmeticError):
-        pass
-    except Exception as error:  # unpickling and unzipping have errors of their own, of many kinds
-        if type(error).__module__ not in ("_pickle", "pickle", "zipfile", "zlib"):
-            raise
-    raise HueglassError(f"{path}: cannot be read, expected weights in .pth, .safetensors or .npz")
+        with warnings.catch_warnings(action="ignore"):
+            return _tensors(path)
+    except Exception:  # the readers promise no set of errors for a file that is damaged
+        raise HueglassError(f"{path}: cannot be read, expected weights in .pth, .safetensors or .npz") from None
+
+
+def _tensors(path: Path) -> dict[str, Tensor]:
+    """The floating-point tensors of a file, as float32; what else it holds is left out."""
+    if path.suffix == ".npz":
+        with np.load(path, allow_pickle=False) as file:
+            state = {key: torch.from_numpy(file[key]) for key in file.files}
+    elif path.suffix == ".safetensors":
+        state = load_file(path)
+    else:
+        state = dict(torch.load(path, map_location="cpu", weights_only=True))
+    named = {key: value for key, value in state.items() if isinstance(key, str) and isinstance(value, Tensor)}
+    return {key: value.float() for key, value in named.items() if value.is_floating_point()}
 
 
 def _converted(name: Name, state: dict[str, Tensor]) -> tuple[dict[str, Tensor], Preparation]:

@@ -1,0 +1,74 @@
+"""What the command `teach` does: one photograph by the whole optimisation of Deep Photo Style Transfer."""
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+import hueglass.configs
+from hueglass.config_file import read_config
+from hueglass.infer.errors import HueglassError
+from hueglass.infer.files import not_an_input, writable_place
+from hueglass.infer.images import IMAGE_SUFFIXES, read_image, write_image
+from hueglass.infer.regions import read_mask
+from hueglass.train.features import Features, Name, load_features
+from hueglass.train.region_pairs import RegionPair, match_regions, whole_pair
+from hueglass.train.teacher import Taught, check_picture, teach
+from hueglass.train.teacher_config import TeacherConfig
+
+OURS = Path(hueglass.configs.__file__).with_name("teacher.yaml")
+
+
+def teach_photo(
+    content: Path,
+    style: Path,
+    target: Path,
+    masks: tuple[Path, Path] | None,
+    config: Path | None,
+    features: Name | None,
+    weights: Path | None,
+    device: str,
+) -> None:
+    """`content` in the light of `style`, to `target`, at the size of `content`."""
+    writable_place(target, IMAGE_SUFFIXES)
+    not_an_input(target, content, style, *(masks or ()))
+    settings = read_config(config or OURS, TeacherConfig)
+    if features is not None:
+        settings = TeacherConfig.model_validate(settings.model_dump() | {"features": features})
+    pictures = [read_image(path) for path in (content, style)]
+    for path, picture in zip((content, style), pictures, strict=True):
+        check_picture(picture, str(path), settings.size)
+    regions = _regions(pictures, masks)
+    network = load_features(settings.features, weights, device)
+    taught = _watched(content, pictures, regions, settings, network)
+    write_image(target, taught.image)
+    print(f"{target}: " + ", ".join(f"{name} {value:.3g}" for name, value in taught.losses.items()))
+
+
+def _regions(pictures: list[np.ndarray], masks: tuple[Path, Path] | None) -> RegionPair:
+    sizes = [(picture.shape[0], picture.shape[1]) for picture in pictures]
+    if masks is None:
+        return whole_pair(*sizes)
+    regions = match_regions(*(read_mask(path, size) for path, size in zip(masks, sizes, strict=True)))
+    if regions.unmatched:
+        missing = ", ".join(regions.unmatched)
+        warnings.warn(f"{masks[0]}: not in {masks[1]}: {missing}; takes the light of the whole style", stacklevel=1)
+    return regions
+
+
+def _watched(
+    path: Path, pictures: list[np.ndarray], regions: RegionPair, settings: TeacherConfig, network: Features
+) -> Taught:
+    """`teach` with a progress bar; errors name the photograph."""
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
+    console = Console(stderr=True)
+    timed = (*columns, TimeElapsedColumn(), TimeRemainingColumn())
+    with Progress(*timed, console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task(path.name, total=sum(stage.evaluations for stage in settings.stages))
+        try:
+            content, style = pictures
+            return teach(content, style, regions, settings, network, lambda done, _: bar.update(task, completed=done))
+        except HueglassError as error:
+            raise type(error)(f"{path}: {error}") from None
