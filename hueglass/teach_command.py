@@ -14,11 +14,14 @@ from hueglass.infer.files import not_an_input, writable_place
 from hueglass.infer.images import IMAGE_SUFFIXES, read_image, write_image
 from hueglass.infer.regions import read_mask
 from hueglass.train.features import Features, Name, load_features
-from hueglass.train.region_pairs import RegionPair, match_regions, whole_pair
+from hueglass.train.region_pairs import RegionPair, match_regions, reduced_mask, whole_pair
 from hueglass.train.teacher import Taught, check_picture, teach
 from hueglass.train.teacher_config import TeacherConfig
 
 OURS = Path(hueglass.configs.__file__).with_name("teacher.yaml")
+
+MASK_SIDE = 1024
+"""Masks of larger photographs are reduced to this many pixels before they are compared."""
 
 
 def teach_photo(
@@ -50,8 +53,9 @@ def teach_photo(
 def _regions(pictures: list[np.ndarray], masks: tuple[Path, Path] | None) -> RegionPair:
     sizes = [(picture.shape[0], picture.shape[1]) for picture in pictures]
     if masks is None:
-        return whole_pair(*sizes)
-    regions = match_regions(*(read_mask(path, size) for path, size in zip(masks, sizes, strict=True)))
+        return whole_pair((1, 1), (1, 1))
+    read = [reduced_mask(read_mask(path, size), MASK_SIDE) for path, size in zip(masks, sizes, strict=True)]
+    regions = match_regions(*read)
     if regions.unmatched:
         missing = ", ".join(regions.unmatched)
         warnings.warn(f"{masks[0]}: not in {masks[1]}: {missing}; takes the light of the whole style", stacklevel=1)

@@ -20,6 +20,7 @@ class RegionPair:
     """Region r of the content, `maps[r]`, takes the light of `style_maps[r]`.
 
     `maps` (R, H, W) and `style_maps` (R, h, w) are boolean; every pixel of the content lies in exactly one region.
+    They may be smaller than the pictures: see `resized`.
     `unmatched` names those regions of the content whose `style_maps[r]` is the whole style for want of a counterpart.
     """
 
@@ -51,6 +52,15 @@ def match_regions(mask: Mask, style_mask: Mask) -> RegionPair:
     unmatched = tuple(name for name, c in zip(names, counterparts, strict=True) if c is None)
     everything = np.ones(style_mask.labels.shape, bool)
     return RegionPair(names, maps, np.stack([everything if c is None else c for c in counterparts]), unmatched)
+
+
+def reduced_mask(mask: Mask, size: int) -> Mask:
+    """The mask with its longer side at most `size`: regions are compared small, and a large picture's fill memory."""
+    scale = min(1.0, size / max(mask.labels.shape))
+    if scale == 1:
+        return mask
+    height, width = (max(1, round(n * scale)) for n in mask.labels.shape)
+    return Mask(cv2.resize(mask.labels, (width, height), interpolation=cv2.INTER_NEAREST), mask.names)
 
 
 def _counterpart(name: str, share: float, style_mask: Mask) -> np.ndarray | None:

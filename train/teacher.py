@@ -53,7 +53,7 @@ def teach(
     features: Features,
     report: Report | None = None,
 ) -> Taught:
-    """The content (H, W, 3) in the light of the style (h, w, 3), uint8 sRGB; `regions` are at their sizes.
+    """The content (H, W, 3) in the light of the style (h, w, 3), uint8 sRGB; `regions` of any size.
 
     UsageError if a picture is too small or a layer unknown, HueglassError if the optimisation fails.
     """
