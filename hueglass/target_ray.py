@@ -87,7 +87,8 @@ def _cluster(address: str, workers: int) -> Iterator[Any]:
                 ray.init(address=address, **quiet)
         yield ray
     except (ray.exceptions.RayError, ConnectionError, RuntimeError, ValueError, OSError) as error:
-        raise HueglassError(f"--ray {address}: {' '.join(str(error).split())[:300]}") from None
+        lines = str(error.__cause__ or error).strip().splitlines() or [type(error).__name__]
+        raise HueglassError(f"--ray {address}: {lines[-1][:300]}") from None  # what comes first is a stack trace
     finally:
         ray.shutdown()
 

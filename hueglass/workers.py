@@ -122,7 +122,7 @@ def _heritage() -> Iterator[None]:
     """
     os.environ["OMP_NUM_THREADS"] = "1"  # read while numpy and torch load, so not by this process
     resource_tracker.ensure_running()  # would lift the mask if it was started below
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, set())
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:

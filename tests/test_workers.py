@@ -165,7 +165,7 @@ def test_processes_end_with_the_first_one_and_say_nothing(how: str, moment: str,
     command = [sys.executable, "-c", MAIN, str(tmp_path)]
     with subprocess.Popen(command, start_new_session=True, stderr=subprocess.PIPE, text=True) as first:
         _wait_until(lambda: len(_spawned(first.pid)) == 2)
-        assert all(_is_deaf(process) for process in _spawned(first.pid))
+        deaf = [_is_deaf(process) for process in _spawned(first.pid)]
         if moment == "at work":
             _wait_until(lambda: len(list(tmp_path.glob("begun-*"))) == 2)
         if how == "Ctrl-C":
@@ -173,6 +173,7 @@ def test_processes_end_with_the_first_one_and_say_nothing(how: str, moment: str,
         else:
             first.kill()
         _, said = first.communicate(timeout=60)
+    assert deaf == [True, True]
     assert said == ("interrupted\n" if how == "Ctrl-C" else "")
     _wait_until(lambda: _group_is_gone(first.pid))
 

@@ -27,7 +27,7 @@ def project_on_grid(
     residual = output.reshape(-1, 3).astype(np.float64) - colours[:, :3]
     scale = sparse.diags(1 / np.maximum(matrix.diagonal(), 1e-12))  # black alone, in one cell, says nothing of a colour
     right = np.stack([weights.T @ (colours[:, k : k + 1] * residual) for k in range(4)], 1).reshape(-1, 3)
-    columns = [cg(matrix, right[:, c], rtol=1e-4, maxiter=400, M=scale)[0] for c in range(3)]
+    columns = [cg(matrix, right[:, c], rtol=1e-4, maxiter=2000, M=scale)[0] for c in range(3)]
     change = np.stack(columns, 1).reshape(-1, 4, 3).transpose(0, 2, 1)
     return (change.reshape(*shape, 12) + IDENTITY).astype(np.float32)
 

@@ -17,15 +17,13 @@ Item = tuple[np.ndarray, np.ndarray, RegionPair]
 class StyleEnergy:
     """What contents of one size and their styles ask of outputs x (B, 3, H, W), sRGB nominally in [0, 1].
 
-    Pictures of a batch do not see one another. (Those with fewer regions than the batch's most share out
-    `colour_pixels` as if they had as many, so that their colours are drawn a little thinner than alone.)
+    Pictures of a batch do not see one another: each gets what it would get alone.
     """
 
     def __init__(self, items: list[Item], config: TeacherConfig, features: Features) -> None:
         self.config, self.features = config, features
         self.device = next(features.parameters()).device
         most = max(len(pair.names) for _, _, pair in items)
-        self.colours_each = max(1, config.colour_pixels // most)
         self.directions = losses.projections(config.colour_directions).to(self.device)
         self.layers = list(dict.fromkeys([*config.content_weights(), *config.style_weights()]))
         content = torch.cat([self._tensor(content) for content, _, _ in items])
@@ -33,6 +31,7 @@ class StyleEnergy:
         with torch.no_grad():
             self._want_content(content, maps)
             self._want_style([(self._tensor(style), self._maps(pair.style_maps, most)) for _, style, pair in items])
+            self.colours = [self._want_colours(style, pair) for _, style, pair in items]
         self.laplacian = MattingLaplacian(content, eps=config.laplacian_eps)
         self.per_pixel = 1 / content[0, 0].numel() if config.relative else 1.0
 
@@ -51,25 +50,27 @@ class StyleEnergy:
         followed = self.features.follow(maps, list(self.config.style_weights()))
         self.layer_regions = {name: losses.region_pixels(soft) for name, soft in followed.items()}
         self.areas = maps.mean((2, 3))
-        self.places = torch.cat([self._draw(picture[None]) for picture in maps])
 
     def _want_style(self, styles: list[tuple[Tensor, Tensor]]) -> None:
-        """The Gram matrices and the colours of each region of each style; styles are of any size."""
+        """The Gram matrices of each region of each style; styles are of any size."""
         names = list(self.config.style_weights())
         grams: dict[str, list[Tensor]] = {name: [] for name in names}
-        quantiles = []
         for style, maps in styles:
             found, followed = self.features(style, names), self.features.follow(maps, names)
             for name in names:
                 grams[name].append(losses.gram_matrices(found[name], losses.region_pixels(followed[name])))
-            colours = losses.region_colours(style, self._draw(maps))
-            quantiles.append(losses.sorted_projections(colours, self.directions))
         self.wanted_grams = {name: torch.cat(matrices) for name, matrices in grams.items()}
-        self.wanted_colours = torch.cat(quantiles)
 
-    def _draw(self, maps: Tensor) -> Tensor:
-        """The same draw for every picture: what becomes of one does not depend on its place in the batch."""
-        return losses.draw_pixels(maps, self.colours_each, torch.Generator().manual_seed(self.config.seed))
+    def _want_colours(self, style: np.ndarray, pair: RegionPair) -> tuple[Tensor, Tensor, Tensor]:
+        """For one picture: the pixels (1, R, N) drawn from its regions, the quantiles wanted, the areas (1, R)."""
+        count = max(1, self.config.colour_pixels // len(pair.names))
+        places, style_places = (
+            losses.draw_pixels(self._maps(maps, len(maps)), count, torch.Generator().manual_seed(self.config.seed))
+            for maps in (pair.maps, pair.style_maps)
+        )
+        colours = losses.region_colours(self._tensor(style), style_places)
+        areas = self._maps(pair.maps, len(pair.maps)).mean((2, 3))
+        return places, losses.sorted_projections(colours, self.directions), areas
 
     def __call__(self, x: Tensor, stage: Stage) -> Tensor:
         """(B,), what is minimised."""
@@ -86,9 +87,7 @@ class StyleEnergy:
             terms["total_variation"] = config.total_variation * self.per_pixel * losses.total_variation(x)
         # Departures: colours are asked for outright, and values that clipping would destroy are kept away from.
         if config.colour:
-            colours = losses.region_colours(x, self.places)
-            gaps = losses.sliced_wasserstein(colours, self.wanted_colours, self.directions, self.areas)
-            terms["colour"] = config.colour * gaps
+            terms["colour"] = config.colour * self._colour(x)
         if config.out_of_range:
             terms["out_of_range"] = config.out_of_range * losses.out_of_range(x)
         return terms
@@ -109,3 +108,10 @@ class StyleEnergy:
             regions, wanted = self.layer_regions[name], self.wanted_grams[name]
             total = total + weight * losses.gram_loss(found[name], regions, wanted, self.config.relative)
         return total
+
+    def _colour(self, x: Tensor) -> Tensor:
+        gaps = [
+            losses.sliced_wasserstein(losses.region_colours(picture[None], places), wanted, self.directions, areas)
+            for picture, (places, wanted, areas) in zip(x, self.colours, strict=True)
+        ]
+        return torch.cat(gaps)

@@ -16,7 +16,7 @@ Layers = dict[Name, dict[str, NonNegativeFloat]]
 class Stage(BaseModel):
     """One run of L-BFGS from where the last one ended."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     evaluations: int = Field(ge=1, le=100_000)
     laplacian: NonNegativeFloat
@@ -25,10 +25,10 @@ class Stage(BaseModel):
 class TeacherConfig(BaseModel):
     """What is minimised, from where, and what becomes of it. The defaults are our setting, `configs/teacher.yaml`."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     features: Name = "squeezenet"
-    size: int = Field(256, ge=16, le=4096)
+    size: int = Field(256, ge=32, le=4096)
     """The longer side, in pixels, at which the energy is minimised."""
     start: Literal["content", "transport", "noise"] = "transport"
     stages: list[Stage] = Field([Stage(evaluations=30, laplacian=3000)], min_length=1, max_length=8)
