@@ -191,6 +191,11 @@ def _pair(name: str, content: Scene, style: Scene, grade_seed: int | None) -> Pa
 def _scenes(folder: Path, part: str) -> list[Scene]:
     """The pictures of a part of the data that students train on, sorted by path."""
     files = sorted(p for p in (folder / part).rglob("*") if p.suffix.lower() in SUFFIXES)
+    for path in files:
+        try:
+            _DATA_PATH.validate_python(path.relative_to(folder).as_posix())
+        except ValidationError as error:
+            raise HueglassError(f"{path}: its name cannot stand in a manifest: {error.errors()[0]['msg']}") from None
     nothing = np.empty((0, 0, 3), np.uint8)
     kept = {photo.name for photo in split([Photo(p.stem, nothing) for p in files])[0]}
     with ThreadPoolExecutor() as pool:
@@ -202,10 +207,6 @@ def _scene(folder: Path, path: Path) -> Scene:
     small = cv2.resize(read_image(path), (64, 64), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
     labels = path.parent.with_name(path.parent.name + "_label") / f"{path.stem}.png"
     name = path.relative_to(folder).as_posix()
-    try:
-        _DATA_PATH.validate_python(name)
-    except ValidationError as error:
-        raise HueglassError(f"{path}: its name cannot stand in a manifest: {error.errors()[0]['msg']}") from None
     labelled = labels.relative_to(folder).as_posix() if labels.is_file() else None
     sequence = path.stem.split("_")[0] if labelled else name
     return Scene(name, labelled, sequence, _layout(small), _colour(small))

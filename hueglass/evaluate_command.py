@@ -25,7 +25,7 @@ from hueglass.train import evaluate
 from hueglass.workers import in_processes
 
 PROCESSES = 8
-"""At most: measuring a pair takes a gigabyte."""
+"""At most: each takes some 400 MB."""
 Result = TypeVar("Result")
 
 

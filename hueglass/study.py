@@ -79,9 +79,10 @@ def make_study(outputs: list[str], data: Path, page: Path, pairs: int | None, se
     if len(text) > MAX_PAGE_BYTES:
         size = f"{len(text) / (1 << 20):.0f} MB, expected at most {MAX_PAGE_BYTES >> 20}"
         raise UsageError(f"{page}: would be {size}: fewer --pairs or methods")
-    with whole_file(place) as temporary, whole_file(key_file) as temporary_key:
-        temporary_key.write_text(key.model_dump_json(indent=1), encoding="utf-8")
+    with whole_file(place) as temporary:
         temporary.write_text(text, encoding="utf-8")
+        with whole_file(key_file) as temporary_key:  # neither is of use without the other
+            temporary_key.write_text(key.model_dump_json(indent=1), encoding="utf-8")
     print(f"{page}: {len(methods)} methods on {len(chosen)} pairs, {len(PARTS) * len(key.items)} questions")
     print(f"{key_file}: for `hueglass study score`, not to be handed out")
 

@@ -43,10 +43,6 @@ def sliced_wasserstein(one: np.ndarray, other: np.ndarray) -> float:
     return float(np.sqrt(((np.sort(one @ directions, 0) - np.sort(other @ directions, 0)) ** 2).mean()))
 
 
-def test_the_names_are_these_in_this_order() -> None:
-    assert list(CLASSICAL) == ["Reinhard", "Monge-Kantorovich", "distribution transfer"]
-
-
 def test_l_alpha_beta_of_grey_has_no_chroma_and_inverts() -> None:
     """The paper's matrix takes white to cone responses that are equal to 1 %, so its greys are almost neutral."""
     grey = np.linspace(0, 1, 11)[:, None] * np.ones(3)

@@ -9,7 +9,7 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from hueglass.infer.errors import UsageError
+from hueglass.infer.errors import HueglassError, UsageError
 from hueglass.train import cnnmrf as module
 from hueglass.train.cnnmrf import CnnMrfConfig, MrfEnergy, cnnmrf, mrf_loss, nearest, patches
 from hueglass.train.features import Features, random_features
@@ -154,6 +154,11 @@ def test_a_layer_that_does_not_do_is_named_in_one_line(config: CnnMrfConfig, nam
     with pytest.raises(UsageError, match=named) as error:
         cnnmrf(photo(0), photo(1), features, config)
     assert "\n" not in str(error.value)
+
+
+def test_weights_that_overflow_are_an_error_not_a_picture(features: Features) -> None:
+    with pytest.raises(HueglassError, match="the energy is not a number from the start"):
+        cnnmrf(photo(0), photo(1), features, SMALL.model_copy(update={"tv_weight": float("inf")}))
 
 
 @pytest.mark.parametrize("narrow", [(20, 64), (300, 30)])

@@ -8,7 +8,7 @@ pytest.importorskip("skimage")
 
 from skimage.color import deltaE_ciede2000, lab2rgb
 
-from hueglass.train.metrics import delta_e, edge, resid, swd
+from hueglass.train.metrics import _projected, delta_e, edge, resid, swd
 
 WHOLE = np.ones((1, 48, 64), bool)
 
@@ -77,6 +77,15 @@ def test_swd_leaves_out_regions_empty_on_either_side() -> None:
         assert swd(output, maps, style, style_maps) == pytest.approx(length(20), rel=0.1)
     with pytest.raises(ValueError, match="at least one"):
         swd(output, np.zeros_like(halves()), style, halves())
+
+
+@pytest.mark.parametrize("count", [1, 2, 11, 1024, 5000])
+def test_the_quantiles_of_swd_are_those_of_numpy(count: int) -> None:
+    rng = np.random.default_rng(count)
+    colours, directions = rng.normal(size=(count, 3)) * 50, rng.normal(size=(3, 64))
+    fast = _projected(colours, directions, 8192, rng)
+    slow = np.quantile(colours @ directions, (np.arange(1024) + 0.5) / 1024, axis=0)
+    np.testing.assert_allclose(fast, slow.T, rtol=0, atol=1e-11)
 
 
 def test_edge_is_one_for_the_picture_and_falls_with_blur() -> None:

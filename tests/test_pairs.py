@@ -71,6 +71,16 @@ def test_a_bad_line_is_named(tmp_path: Path, lines: list[str], said: str) -> Non
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("name", ["a\nb", "a\\b", "a\udcffb", "ä" * 120 + "/" + "b" * 200 + "/" + "c" * 200])
+def test_a_picture_whose_name_cannot_stand_in_a_manifest_is_named(tmp_path: Path, name: str) -> None:
+    data = _data(tmp_path, frames=0)
+    path = data / "photos" / f"{name}.png"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes((data / "photos/some/p0.png").read_bytes())
+    with pytest.raises(HueglassError, match="its name cannot stand in a manifest"):
+        draw_pairs(data, 1, 0)
+
+
 def test_size_and_length_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "m.jsonl"
     path.write_text("\n".join([HEADER, *(_line(name=f"n{i}") for i in range(5))]))

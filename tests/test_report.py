@@ -95,7 +95,7 @@ def folder(report: Report, tmp_path_factory: pytest.TempPathFactory) -> Path:
         for j, (column, stem) in enumerate(columns(list(report.methods)).items()):
             if column not in report.methods or pair in report.methods[column]:
                 image = np.full((60, 90, 3), colour_of(i, j), np.uint8)
-                (folder / picture_file(pair, stem)).write_bytes(jpeg(image, 700))
+                (folder / picture_file(pair, stem)).write_bytes(jpeg(image))
     write_report(folder, report)
     return folder
 

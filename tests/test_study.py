@@ -1,7 +1,9 @@
 """The survey: a page that gives nothing away, answers checked at the door, and scores that are as sure as they say."""
 
 import base64
+import errno
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -15,7 +17,7 @@ from PIL import Image
 
 from hueglass import study
 from hueglass.datasets.benchmark import OFFICIAL
-from hueglass.study_score import REPLICATES, Answers, intervals, ratings_of
+from hueglass.study_score import REPLICATES, Answers, Interval, intervals, ratings_of
 
 NAMES = [f"scene{n}" for n in range(1, 13)]
 METHODS = ["zebrafish", "Ocelot & co", OFFICIAL]
@@ -148,13 +150,33 @@ def test_what_cannot_be_made_leaves_nothing(
         (make(page="page.txt"), "extension .txt, expected .html"),
         (run("study", "make", f"{OFFICIAL}={data / 'one'}", "--data", data, "-o", tmp_path / "x.html"), "already"),
     ]
-    monkeypatch.setattr(study, "MAX_PAGE_BYTES", 9000)
-    outcomes.append((make(), "would be 0 MB, expected at most 0: fewer --pairs or methods"))
+    with monkeypatch.context() as patch:
+        patch.setattr(study, "MAX_PAGE_BYTES", 9000)
+        outcomes.append((make(), "would be 0 MB, expected at most 0: fewer --pairs or methods"))
+        patch.setattr(study, "MAX_ITEMS", 23)
+        outcomes.append((make(), "3 methods on 8 pairs: expected at most 23 pictures"))
     for outcome, message in outcomes:
         assert (outcome.status, outcome.out) == (2, "")
         assert message in outcome.err
         assert outcome.err.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_leaves_no_key_behind(make: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_text = Path.write_text
+
+    def full(path: Path, text: str, **more: str) -> None:
+        if path.suffix == ".html":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        write_text(path, text, **more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_text", full)
+        outcome = make()
+    assert (outcome.status, outcome.out) == (1, "")
+    assert outcome.err == f"hueglass: {tmp_path}/page.html: cannot be written: No space left on device\n"
+    assert list(tmp_path.iterdir()) == []
+    assert make().status == 0
 
 
 @pytest.fixture
@@ -249,6 +271,29 @@ def test_files_of_any_size_are_not_read(run: Callable, key: dict, tmp_path: Path
     assert run("study", "score", tmp_path / "none.json", "--key", tmp_path / "page.key.json").status == 2
     outcome = run("study", "score", tmp_path / "large.json", "--key", tmp_path / "page.html")
     assert (outcome.status, outcome.err.count("\n")) == (1, 1)
+
+
+def test_a_key_has_every_method_once_on_every_pair(run: Callable, key: dict, tmp_path: Path) -> None:
+    (file,) = write(tmp_path, [answers_of(key, 1, lambda method, part: 3)])
+    (first, second), path = list(key["items"])[:2], tmp_path / "page.key.json"
+    for items in (
+        {name: item for name, item in key["items"].items() if name != first},
+        {**key["items"], first: key["items"][second]},
+    ):
+        path.write_text(json.dumps({**key, "items": items}))
+        outcome = run("study", "score", file, "--key", path)
+        assert outcome.status == 1
+        assert outcome.err == f"hueglass: {path}: the file: Value error, expected each method once on each pair\n"
+
+
+def test_a_single_participant_or_pair_does_not_tell_of_others(run: Callable, key: dict, tmp_path: Path) -> None:
+    (file,) = write(tmp_path, [answers_of(key, 1, lambda method, part: 3)])
+    outcome = run("study", "score", file, "--key", tmp_path / "page.key.json", "--json", tmp_path / "scores.json")
+    assert (outcome.status, outcome.err) == (0, "")
+    assert " to " not in outcome.out.splitlines()[3]
+    found = json.loads((tmp_path / "scores.json").read_text())
+    assert found["methods"][METHODS[0]]["photorealism"] == {"mean": 3, "low": None, "high": None}
+    assert intervals(np.full((9, 1, 2), 2.0)) == [Interval(2.0, None, None)] * 2
 
 
 def test_ratings_stand_in_their_places(key: dict) -> None:

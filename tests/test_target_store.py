@@ -198,6 +198,15 @@ def test_a_second_process_is_refused_until_the_first_is_gone(tmp_path: Path) -> 
         pass
 
 
+def test_a_lock_that_is_a_link_harms_nothing(tmp_path: Path) -> None:
+    (tmp_path / "mine").write_text("mine")
+    (tmp_path / "s").mkdir()
+    (tmp_path / "s" / "lock").symlink_to(tmp_path / "mine")
+    with Store(tmp_path / "s", MADE_WITH):
+        pass
+    assert (tmp_path / "mine").read_text() == "mine"
+
+
 def test_failures_are_kept_until_they_are_forgotten(tmp_path: Path) -> None:
     with Store(tmp_path / "s", MADE_WITH) as store:
         store.fail("a", "a\nreason ")

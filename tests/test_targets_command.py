@@ -323,7 +323,7 @@ def test_a_batch_that_fails_is_tried_one_by_one(world: World, monkeypatch: pytes
     assert sizes == [3, 1, 1, 1, 3, 1, 1, 1]
     assert {pair.name: str(o) for pair, o in outcomes.items() if isinstance(o, HueglassError)} == {
         "n2": "no finite energy",
-        BAD: f"{world.data}/photos/broken.png: is cut short: the last chunk is missing",
+        BAD: f"{world.data}/photos/broken.png: is cut short or damaged",
     }
     assert sorted(pair.name for pair in outcomes) == sorted(p.name for p in world.pairs[:7])
 
