@@ -163,7 +163,7 @@ def print_tables(report: Report) -> None:
 def _print_means(methods: dict[str, evaluate.Scores], title: str) -> None:
     table = Table(title=escape(title), title_justify="left")
     for column in ("", "pairs", *evaluate.METRICS):
-        table.add_column(column, justify="right" if column else "left", no_wrap=True)
+        table.add_column(column, justify="right" if column else "left", no_wrap=bool(column))
     total = max(map(len, methods.values()))
     for name, scores in methods.items():
         means = evaluate.means(scores)
