@@ -4,7 +4,7 @@ A manifest is a text file of JSON lines: a header line, then one pair a line. Pa
 and stay inside it, so that a manifest holds on any machine that has the data.
 
 Pairs are drawn so that the two show similar scenes in different colours; everything comes from the training side of
-the students' hold-out (`photos.split`), and nothing from data sets' own validation and test parts.
+the students' hold-out (`photos.held_out`), and nothing from data sets' own validation and test parts.
 """
 
 from collections.abc import Iterator
@@ -19,11 +19,11 @@ import cv2
 import numpy as np
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
-from hueglass.infer.errors import HueglassError, UsageError
+from hueglass.infer.errors import HueglassError, UsageError, first_problem
 from hueglass.infer.files import existing_file, whole_file
 from hueglass.infer.images import read_image
 
-from .photos import SUFFIXES, Photo, split
+from .photos import SUFFIXES, held_out
 
 MAX_PAIRS = 100_000
 MAX_MANIFEST_BYTES = 64 << 20
@@ -115,9 +115,7 @@ def _validated(where: str, model: type[Model], line: bytes) -> Model:
     try:
         return model.model_validate_json(line)
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(map(str, first["loc"]))
-        raise HueglassError(f"{where}: {key + ': ' if key else ''}{first['msg']}") from None
+        raise HueglassError(f"{where}: {first_problem(error, whole='')}") from None
 
 
 def check_files(pairs: list[Pair], folder: Path) -> None:
@@ -195,11 +193,11 @@ def _scenes(folder: Path, part: str) -> list[Scene]:
         try:
             _DATA_PATH.validate_python(path.relative_to(folder).as_posix())
         except ValidationError as error:
-            raise HueglassError(f"{path}: its name cannot stand in a manifest: {error.errors()[0]['msg']}") from None
-    nothing = np.empty((0, 0, 3), np.uint8)
-    kept = {photo.name for photo in split([Photo(p.stem, nothing) for p in files])[0]}
+            raise HueglassError(
+                f"{path}: its name cannot stand in a manifest: {first_problem(error, whole='')}"
+            ) from None
     with ThreadPoolExecutor() as pool:
-        return list(pool.map(partial(_scene, folder), [p for p in files if p.stem in kept]))
+        return list(pool.map(partial(_scene, folder), [p for p in files if not held_out(p.stem)]))
 
 
 def _scene(folder: Path, path: Path) -> Scene:

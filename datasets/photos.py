@@ -66,7 +66,12 @@ def _street_photo(seed: int, side: int) -> Photo:
     return Photo(f"street-{seed}", image, table[labels])
 
 
+def held_out(name: str, every: int = 10) -> bool:
+    """Whether the photo is one in `every` that no training sees: chosen by its name, the same on every machine."""
+    return crc32(name.encode()) % every == 0
+
+
 def split(photos: list[Photo], every: int = 10) -> tuple[list[Photo], list[Photo]]:
-    """(training, held out): one photo in `every` is held out, chosen by its name, the same on every machine."""
-    held = [crc32(p.name.encode()) % every == 0 for p in photos]
+    """(training, held out)."""
+    held = [held_out(p.name, every) for p in photos]
     return [p for p, h in zip(photos, held, strict=True) if not h], [p for p, h in zip(photos, held, strict=True) if h]

@@ -25,7 +25,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from hueglass.infer.bilateral import check_coefficients
-from hueglass.infer.errors import HueglassError, UsageError
+from hueglass.infer.errors import HueglassError, UsageError, first_problem
 from hueglass.infer.image_header import read_header
 
 MAX_SIDE = 4096
@@ -150,8 +150,7 @@ def _facts(name: str, data: bytes) -> _Facts:
             raise HueglassError(f"{name}: its JSON is larger than {MAX_JSON_BYTES} bytes")
         return _Facts.model_validate_json(data)
     except ValidationError as error:
-        first = error.errors()[0]
-        raise HueglassError(f"{name}: JSON: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+        raise HueglassError(f"{name}: JSON: {first_problem(error, whole='')}") from None
 
 
 def _picture(name: str, data: bytes, flags: int) -> np.ndarray:

@@ -25,7 +25,7 @@ app = typer.Typer(
 )
 look_app = typer.Typer(help="Looks: the light of a reference photograph, kept in a small file.", no_args_is_help=True)
 app.add_typer(look_app, name="look")
-evaluate_app = typer.Typer(help="Measure a model.", no_args_is_help=True)
+evaluate_app = typer.Typer(help="Measure models and other methods.", no_args_is_help=True)
 app.add_typer(evaluate_app, name="evaluate")
 study_app = typer.Typer(help="A blind survey of methods, side by side.", no_args_is_help=True)
 app.add_typer(study_app, name="study")

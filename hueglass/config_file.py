@@ -6,7 +6,7 @@ from typing import TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from hueglass.infer.errors import HueglassError, UsageError
+from hueglass.infer.errors import HueglassError, UsageError, first_problem
 
 Config = TypeVar("Config", bound=BaseModel)
 
@@ -20,5 +20,4 @@ def read_config(path: Path, model: type[Config]) -> Config:
     except yaml.YAMLError as error:
         raise HueglassError(f"{path}: is not YAML: {' '.join(str(error).split())}") from None
     except ValidationError as error:
-        first = error.errors()[0]
-        raise HueglassError(f"{path}: {'.'.join(map(str, first['loc'])) or 'the file'}: {first['msg']}") from None
+        raise HueglassError(f"{path}: {first_problem(error)}") from None

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import TextColumn
 
 from hueglass.infer.bundle import ModelBundle
 from hueglass.infer.errors import HueglassError, UsageError
@@ -19,6 +19,7 @@ from hueglass.infer.sinks import VideoSink
 from hueglass.infer.sources import VideoInfo, VideoSource
 from hueglass.infer.stylizer import Stylizer
 from hueglass.infer.temporal import Smoother
+from hueglass.progress import counting_bar
 
 console = Console(stderr=True)
 
@@ -104,15 +105,7 @@ def _warn(message: str) -> None:
 @contextmanager
 def _progress(info: VideoInfo, title: str) -> Iterator:
     """Yields a function to call after every frame. Shows frames, speed and the time left; silent if not a terminal."""
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]:.0f} fps"),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+    with counting_bar(TextColumn("{task.fields[rate]:.0f} fps")) as progress:
         task = progress.add_task(title, total=info.frame_count, rate=0.0)
 
         def advance() -> None:

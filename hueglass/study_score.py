@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from hueglass.infer.errors import HueglassError
+from hueglass.infer.errors import HueglassError, first_problem
 from hueglass.infer.files import existing_file, whole_file, writable_place
 from hueglass.study import MAX_ITEMS, PARTS, STUDY_ID, Key
 
@@ -96,9 +96,7 @@ def _read(path: Path, model: type[Model]) -> Model:
             )
         return model.model_validate_json(data)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))[:64] or "the file"
-        raise HueglassError(f"{path}: {where}: {first['msg']}") from None
+        raise HueglassError(f"{path}: {first_problem(error)}") from None
     except OSError as error:
         raise HueglassError(f"{path}: cannot be read: {error.strerror}") from None
 

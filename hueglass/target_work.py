@@ -18,7 +18,7 @@ from hueglass.datasets.masks import camvid_regions
 from hueglass.datasets.pairs import Pair
 from hueglass.datasets.targets import Target, encode
 from hueglass.infer.errors import HueglassError
-from hueglass.infer.images import read_image
+from hueglass.infer.images import read_image, reduced_size
 from hueglass.infer.regions import REGION_NAMES, Mask, read_labels
 from hueglass.train.features import Features, load_features
 from hueglass.train.grades import GradeConfig, grade, random_grades
@@ -124,7 +124,7 @@ def _outcome(scene: Scene, taught: Taught | Exception, work: Work, seconds: floa
 def load_scene(pair: Pair, work: Work) -> Scene:
     """The pair's files at the teacher's size, the style graded. HueglassError if one cannot be used."""
     content, style = (read_image(work.data / name) for name in (pair.content, pair.style))
-    sizes = [_reduced_size(image, work.config.size) for image in (content, style)]
+    sizes = [reduced_size(image.shape, work.config.size) for image in (content, style)]
     small, small_style = (_resize(x, size, cv2.INTER_AREA) for x, size in zip((content, style), sizes, strict=True))
     if pair.grade_seed is not None:
         small_style = graded(small_style, pair.grade_seed)
@@ -157,15 +157,8 @@ def _common_names(regions: RegionPair, style_labels: np.ndarray) -> tuple[tuple[
     return names, table[style_labels]
 
 
-def _reduced_size(image: np.ndarray, longest: int) -> tuple[int, int]:
-    """(width, height) with no side over `longest`; never larger than it is."""
-    height, width = image.shape[:2]
-    scale = min(1.0, longest / max(height, width))
-    return max(1, round(width * scale)), max(1, round(height * scale))
-
-
 def _resize(image: np.ndarray, size: tuple[int, int], way: int) -> np.ndarray:
-    return image if image.shape[1::-1] == size else cv2.resize(image, size, interpolation=way)
+    return image if image.shape[:2] == size else cv2.resize(image, size[::-1], interpolation=way)
 
 
 def graded(image: np.ndarray, seed: int) -> np.ndarray:

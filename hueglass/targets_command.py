@@ -10,8 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from hueglass.config_file import read_config
 from hueglass.datasets.pairs import Pair, check_files, draw_pairs, read_pairs, write_pairs
@@ -22,6 +20,7 @@ from hueglass.infer.errors import HueglassError, UsageError
 from hueglass.infer.files import writable_place
 from hueglass.infer.images import write_image
 from hueglass.page import tile
+from hueglass.progress import counting_bar
 from hueglass.workers import in_processes
 
 if TYPE_CHECKING:  # drawing pairs needs no torch
@@ -116,9 +115,7 @@ def _outcomes(pairs: list[Pair], work: "Work", workers: int, ray: str | None) ->
 
 def _watched(outcomes: "Iterable[Outcome]", total: int) -> "Iterator[Outcome]":
     """The outcomes, shown as they pass: a bar on a terminal, else a line a minute."""
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal) as bar:
+    with counting_bar() as bar:
         task = bar.add_task("targets", total=total)
         began = last = time.monotonic()
         failed = 0
@@ -129,7 +126,7 @@ def _watched(outcomes: "Iterable[Outcome]", total: int) -> "Iterator[Outcome]":
             rate = 60 * number / (now - began)
             text = f"targets, {failed} failed, {rate:.1f} a minute"
             bar.update(task, completed=number, description=text)
-            if not console.is_terminal and now - last > LOG_SECONDS:
+            if bar.disable and now - last > LOG_SECONDS:
                 print(f"{number} of {total} {text}, {(total - number) / rate:.0f} minutes left", file=sys.stderr)
                 last = now
 

@@ -4,21 +4,17 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-import hueglass.configs
 from hueglass.config_file import read_config
 from hueglass.infer.errors import HueglassError
 from hueglass.infer.files import not_an_input, writable_place
 from hueglass.infer.images import IMAGE_SUFFIXES, read_image, write_image
 from hueglass.infer.regions import read_mask
+from hueglass.progress import counting_bar
 from hueglass.train.features import Features, Name, load_features
 from hueglass.train.region_pairs import RegionPair, match_regions, reduced_mask, whole_pair
 from hueglass.train.teacher import Taught, check_picture, teach
 from hueglass.train.teacher_config import TeacherConfig
-
-OURS = Path(hueglass.configs.__file__).with_name("teacher.yaml")
 
 MASK_SIDE = 1024
 """Masks of larger photographs are reduced to this many pixels before they are compared."""
@@ -37,7 +33,7 @@ def teach_photo(
     """`content` in the light of `style`, to `target`, at the size of `content`."""
     writable_place(target, IMAGE_SUFFIXES)
     not_an_input(target, content, style, *(masks or ()))
-    settings = read_config(config or OURS, TeacherConfig)
+    settings = TeacherConfig() if config is None else read_config(config, TeacherConfig)
     if features is not None:
         settings = TeacherConfig.model_validate(settings.model_dump() | {"features": features})
     pictures = [read_image(path) for path in (content, style)]
@@ -66,10 +62,7 @@ def _watched(
     path: Path, pictures: list[np.ndarray], regions: RegionPair, settings: TeacherConfig, network: Features
 ) -> Taught:
     """`teach` with a progress bar; errors name the photograph."""
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
-    console = Console(stderr=True)
-    timed = (*columns, TimeElapsedColumn(), TimeRemainingColumn())
-    with Progress(*timed, console=console, disable=not console.is_terminal) as bar:
+    with counting_bar() as bar:
         task = bar.add_task(path.name, total=sum(stage.evaluations for stage in settings.stages))
         try:
             content, style = pictures

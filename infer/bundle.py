@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from .backends import Graph, OnnxGraph
 from .bilateral import check_coefficients
-from .errors import HueglassError, UsageError
+from .errors import HueglassError, UsageError, first_problem
 from .images import resized_square
 from .regions import SLOTS
 
@@ -87,9 +87,7 @@ def read_manifest(folder: Path) -> Manifest:
     try:
         manifest = Manifest.model_validate_json(path.read_bytes())
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(x) for x in first["loc"]) or "the file"
-        raise HueglassError(f"{path}: broken bundle: {where}: {first['msg']}") from None
+        raise HueglassError(f"{path}: broken bundle: {first_problem(error)}") from None
     if manifest.format != FORMAT:
         raise HueglassError(f"{path}: bundle of format {manifest.format}, this hueglass reads format {FORMAT}")
     return manifest

@@ -1,5 +1,7 @@
 """The errors a user meets. Each message is one line that names the file or value and what was expected."""
 
+from pydantic import ValidationError
+
 
 class HueglassError(Exception):
     """The work failed: a broken file, a full disk, a model that does not fit. Exit status 1."""
@@ -7,3 +9,10 @@ class HueglassError(Exception):
 
 class UsageError(HueglassError):
     """Wrong use: a missing file, an unknown look, a value out of range. Exit status 2."""
+
+
+def first_problem(error: ValidationError, whole: str = "the file") -> str:
+    """The key that is wrong, and why; of several the first. `whole` stands for the key where none is to blame."""
+    first = error.errors()[0]
+    where = ".".join(map(str, first["loc"]))[:64] or whole
+    return f"{where}: {first['msg']}" if where else str(first["msg"])

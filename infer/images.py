@@ -78,6 +78,13 @@ def write_image(path: str | os.PathLike[str], image: np.ndarray) -> None:
         temporary.write_bytes(encoded)
 
 
+def reduced_size(size: tuple[int, ...], longest: int) -> tuple[int, int]:
+    """(height, width) of a picture whose shape begins with `size`, its longer side reduced to at most `longest`."""
+    height, width = size[:2]
+    scale = min(1.0, longest / max(height, width))
+    return max(1, round(height * scale)), max(1, round(width * scale))
+
+
 def resized_square(image: np.ndarray, size: int) -> np.ndarray:
     """`image`, (H, W) or (H, W, 1 to 4), at `size` x `size`: averaged when it shrinks, bilinear when it grows.
 

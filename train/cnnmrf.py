@@ -16,7 +16,7 @@ from torch import Tensor
 from hueglass.infer.errors import HueglassError, UsageError
 
 from .features import Features
-from .lbfgs import minimise
+from .lbfgs import NO_START, minimise
 from .style_losses import content_loss, total_variation
 
 LAYERS = {"vgg19": ("relu3_1", "relu4_1"), "squeezenet": ("fire2", "fire5")}
@@ -65,7 +65,7 @@ def cnnmrf(content: np.ndarray, style: np.ndarray, features: Features, config: C
         )
         found = minimise(energy, start, config.evaluations)
         if not found.alive.all():
-            raise HueglassError("the energy is not a number from the start: check the weights of the network")
+            raise HueglassError(NO_START)
         x = _picture(found.x)
     assert x is not None
     return cv2.resize(x, content.shape[1::-1], interpolation=cv2.INTER_CUBIC)

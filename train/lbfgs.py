@@ -11,6 +11,8 @@ from torch import Tensor
 
 Energy = Callable[[Tensor], Tensor]
 """From (B, ...) to one energy each, (B,)."""
+NO_START = "the energy is not a number from the start: check the weights of the network"
+"""What to say of a problem that was never `alive`."""
 SUFFICIENT_DECREASE = 1e-4
 SHRINK = 0.25
 PATIENCE = 6

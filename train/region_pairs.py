@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from hueglass.infer.images import reduced_size
 from hueglass.infer.regions import MINIMUM_PIXELS, WHOLE, Mask
 
 MAX_AREA_RATIO = 100
@@ -56,10 +57,7 @@ def match_regions(mask: Mask, style_mask: Mask) -> RegionPair:
 
 def reduced_mask(mask: Mask, size: int) -> Mask:
     """The mask with its longer side at most `size`: regions are compared small, and a large picture's fill memory."""
-    scale = min(1.0, size / max(mask.labels.shape))
-    if scale == 1:
-        return mask
-    height, width = (max(1, round(n * scale)) for n in mask.labels.shape)
+    height, width = reduced_size(mask.labels.shape, size)
     return Mask(cv2.resize(mask.labels, (width, height), interpolation=cv2.INTER_NEAREST), mask.names)
 
 

@@ -23,7 +23,8 @@ def content_loss(activations: Tensor, wanted: Tensor) -> Tensor:
 class RegionPixels:
     """Soft region maps (B, R, h, w) as lists: each region's pixels and their weights, so that none pays for the others.
 
-    `places[b][r]` (n) are the pixels of region r that count, `weights[b][r]` (n) how much; `areas` (B, R) their shares.
+    `places[b][r]` (n) are the pixels of region r that count, `weights[b][r]` (n) how much; `areas` (B, R) their
+    shares, 0 where no pixel counts.
     """
 
     places: list[list[Tensor]]
@@ -36,7 +37,7 @@ def region_pixels(maps: Tensor, least: float = 0.05) -> RegionPixels:
     flat = maps.flatten(2)
     places = [[(region > least).nonzero()[:, 0] for region in picture] for picture in flat]
     weights = [[w[p] for w, p in zip(picture, ps, strict=True)] for picture, ps in zip(flat, places, strict=True)]
-    return RegionPixels(places, weights, flat.mean(2))
+    return RegionPixels(places, weights, flat.mean(2) * (flat > least).any(2))
 
 
 def gram_matrices(activations: Tensor, regions: RegionPixels) -> Tensor:
@@ -84,8 +85,7 @@ def gram_loss(activations: Tensor, regions: RegionPixels, wanted: Tensor, relati
     gaps = (gram_matrices(activations, regions) - wanted).square().mean((2, 3))
     if relative:
         gaps = gaps / size.clamp_min(1e-30)
-    seen = torch.tensor([[len(p) > 0 for p in picture] for picture in regions.places], device=gaps.device)
-    return (gaps * regions.areas * ((size > 0) & seen)).sum(1)
+    return (gaps * regions.areas * (size > 0)).sum(1)
 
 
 def total_variation(image: Tensor) -> Tensor:

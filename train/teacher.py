@@ -14,13 +14,14 @@ import numpy as np
 import torch
 
 from hueglass.infer.errors import HueglassError, UsageError
+from hueglass.infer.images import reduced_size
 from hueglass.infer.native import render
 
 from .baselines import monge_kantorovich, per_region
 from .features import Features
 from .finishing import local_affine_reconstruction, posterisation_repair
 from .grid_projection import project_on_grid
-from .lbfgs import minimise
+from .lbfgs import NO_START, minimise
 from .region_pairs import RegionPair, resized
 from .style_energy import Item, StyleEnergy
 from .teacher_config import TeacherConfig
@@ -65,8 +66,8 @@ def teach(
 
 def check_picture(image: np.ndarray, name: str, size: int) -> None:
     """UsageError with `name` if the picture, reduced to `size`, is too small for the networks' layers."""
-    height, width = image.shape[:2]
-    if min(_reduced(height, width, size)) < MINIMUM_SIDE:
+    if min(reduced_size(image.shape, size)) < MINIMUM_SIDE:
+        height, width = image.shape[:2]
         expected = f"at least {MINIMUM_SIDE} pixels a side when the longer one is reduced to {size}"
         raise UsageError(f"{name}: is {width}x{height}, expected {expected}")
 
@@ -119,9 +120,7 @@ def _optimise(
         terms = {name: term.tolist() for name, term in energy.terms(x, config.stages[-1]).items()}
     pixels = x.permute(0, 2, 3, 1).cpu().numpy()
     return [
-        (pixels[i], {name: values[i] for name, values in terms.items()})
-        if alive[i]
-        else HueglassError("the energy is not a number from the start: check the weights of the network")
+        (pixels[i], {name: values[i] for name, values in terms.items()}) if alive[i] else HueglassError(NO_START)
         for i in range(len(items))
     ]
 
@@ -149,14 +148,9 @@ def _small_item(content: np.ndarray, style: np.ndarray, pair: RegionPair, size: 
 
 def _small(image: np.ndarray, size: int) -> np.ndarray:
     """float32 in [0, 1], reduced so that its longer side is at most `size`."""
-    shape = _reduced(image.shape[0], image.shape[1], size)
+    shape = reduced_size(image.shape, size)
     small = image if shape == image.shape[:2] else cv2.resize(image, shape[::-1], interpolation=cv2.INTER_AREA)
     return small.astype(np.float32) / 255
-
-
-def _reduced(height: int, width: int, size: int) -> tuple[int, int]:
-    scale = min(1.0, size / max(height, width))
-    return max(1, round(height * scale)), max(1, round(width * scale))
 
 
 def _finish(full: np.ndarray, item: Item, output: np.ndarray, terms: dict[str, float], config: TeacherConfig) -> Taught:
