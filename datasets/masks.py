@@ -18,6 +18,8 @@ _CAMVID = {
     "bicyclist": "person",
     "unlabelled": "other",
 }
+UNKNOWN = 255
+"""The label of pixels that nobody named."""
 
 
 def camvid_regions(labels: np.ndarray) -> np.ndarray:
@@ -26,3 +28,9 @@ def camvid_regions(labels: np.ndarray) -> np.ndarray:
     for index, name in enumerate(_CAMVID.values()):
         table[index] = REGION_NAMES.index(name)
     return table[labels]
+
+
+def camvid_known(labels: np.ndarray) -> np.ndarray:
+    """As `camvid_regions`, but what CamVid leaves unlabelled is UNKNOWN: most of it is house, kerb or parked car."""
+    void = list(_CAMVID).index("unlabelled")
+    return np.where(labels < void, camvid_regions(labels), np.uint8(UNKNOWN))

@@ -1,7 +1,8 @@
-"""Photographs for training, held in memory at training size: plain ones, and street frames with their labels."""
+"""Photographs for training, held in memory at training size, with labels where somebody made some."""
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from zlib import crc32
 
@@ -16,21 +17,28 @@ from .masks import camvid_regions
 from .synthetic import LABELS, render_street, street_scene
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
+PHOTO_LABELS = Path(__file__).with_name("photo_labels.npz")
+"""Labels drawn by hand for the Berkeley photographs: arrays (h, w) uint8 by "folder/name", smaller than the photos."""
 
 
 @dataclass(frozen=True)
 class Photo:
-    """`image` HxWx3 uint8 sRGB; `labels` HxW uint8 into REGION_NAMES, or None where nobody labelled it."""
+    """`image` HxWx3 uint8 sRGB; `labels` HxW uint8 into REGION_NAMES or masks.UNKNOWN, None where nobody labelled it.
+
+    `filmed` ones are frames of a sequence: their neighbours look the same.
+    """
 
     name: str
     image: np.ndarray
     labels: np.ndarray | None = None
+    filmed: bool = False
 
 
 def load_photos(folder: Path, side: int) -> list[Photo]:
     """Every picture below `folder`, its shorter side at most `side` pixels, sorted by name.
 
-    A folder with a neighbour of the same name and "_label" is a CamVid split: its labels come along.
+    A folder with a neighbour of the same name and "_label" is a CamVid split: its labels come along, and so do
+    the hand-drawn ones of `photo_labels.npz`.
     UsageError if the folder is missing or holds no picture.
     """
     if not folder.is_dir():
@@ -50,9 +58,19 @@ def _load(path: Path, labels: Path | None, side: int) -> Photo:
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
     if labels is None:
-        return Photo(path.stem, small)
-    numbers = camvid_regions(read_labels(labels / f"{path.stem}.png"))
-    return Photo(path.stem, small, cv2.resize(numbers, size, interpolation=cv2.INTER_NEAREST))
+        numbers = hand_drawn().get(f"{path.parent.name}/{path.stem}")
+        if numbers is None:
+            return Photo(path.stem, small)
+    else:
+        numbers = camvid_regions(read_labels(labels / f"{path.stem}.png"))
+    return Photo(path.stem, small, cv2.resize(numbers, size, interpolation=cv2.INTER_NEAREST), labels is not None)
+
+
+@cache
+def hand_drawn() -> dict[str, np.ndarray]:
+    """The labels of `photo_labels.npz` by "folder/name"."""
+    with np.load(PHOTO_LABELS, allow_pickle=False) as file:
+        return {name: file[name] for name in file.files}
 
 
 def street_photos(count: int, side: int) -> list[Photo]:
@@ -63,7 +81,7 @@ def street_photos(count: int, side: int) -> list[Photo]:
 def _street_photo(seed: int, side: int) -> Photo:
     image, labels = render_street(street_scene(seed), 0.7 * seed, side * 4 // 3, side)
     table = np.array([REGION_NAMES.index(name) for name in LABELS], np.uint8)
-    return Photo(f"street-{seed}", image, table[labels])
+    return Photo(f"street-{seed}", image, table[labels], filmed=True)
 
 
 def held_out(name: str, every: int = 10) -> bool:

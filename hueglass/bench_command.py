@@ -5,6 +5,7 @@ import platform
 import time
 from collections.abc import Callable
 from functools import partial
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,9 @@ from rich.table import Table
 from hueglass.infer import bilateral, native
 from hueglass.infer.bundle import ModelBundle
 from hueglass.infer.files import whole_file
-from hueglass.infer.look import embedded_looks, find_look
+from hueglass.infer.look import assign, embedded_looks, find_look
+from hueglass.infer.region_smoother import RegionSmoother
+from hueglass.infer.scene_cut import CutDetector
 from hueglass.infer.stylizer import Stylizer
 from hueglass.infer.temporal import Smoother
 
@@ -46,23 +49,34 @@ def _stages() -> dict[str, dict[str, Callable[[], object]]]:
     rows: dict[str, dict[str, Callable[[], object]]] = {}
     for size, shape in SIZES.items():
         image = rng.integers(0, 256, (*shape, 3), dtype=np.uint8)
-        rows[size] = _stages_of(image, Stylizer(bundle, look), Smoother())
+        rows[size] = _stages_of(image, Stylizer(bundle, look))
         if len(rows) == 1:
             grid = bilateral.identity_grid()
             rows[size]["render, numpy reference"] = partial(bilateral.render, grid, image)
     return rows
 
 
-def _stages_of(image: np.ndarray, stylizer: Stylizer, smoother: Smoother) -> dict[str, Callable[[], object]]:
-    bundle, out = stylizer.bundle, np.empty_like(image)
+def _stages_of(image: np.ndarray, stylizer: Stylizer) -> dict[str, Callable[[], object]]:
+    bundle, out, clock = stylizer.bundle, np.empty_like(image), count()
+    cuts, smoother, region_smoother = CutDetector(), Smoother(), RegionSmoother()
     thumbnail = bundle.thumbnail(image)
-    maps, codes = stylizer.one_region()
+    maps, codes = assign(stylizer.look, stylizer.no_regions(), bundle.manifest.slots)
     grid = bundle.predict(thumbnail, maps, codes)
+    segmenter = bundle.segmenter
+    found: dict[str, Callable[[], object]] = {}
+    if segmenter is not None:
+        regions = segmenter(thumbnail)
+        found = {
+            "segmenter": lambda: segmenter(thumbnail),
+            "smoothing of regions": lambda: region_smoother.update(regions, next(clock) / 25),
+        }
     return {
         "copy the frame": lambda: np.copyto(out, image),
         "thumbnail": lambda: bundle.thumbnail(image),
+        **found,
         "network": lambda: bundle.predict(thumbnail, maps, codes),
-        "smoothing, cut score": lambda: smoother.update(grid, thumbnail, smoother.time + 0.04),
+        "cut score": lambda: cuts.update(thumbnail, 0.0),
+        "smoothing": lambda: smoother.update(grid, next(clock) / 25),
         "render, 1 thread": lambda: native.render(grid, image, out, threads=1),
         "render, all threads": lambda: native.render(grid, image, out),
     }

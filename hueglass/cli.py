@@ -37,6 +37,15 @@ Model = Annotated[
     Path | None, typer.Option("--model", metavar="DIR", help="Model bundle; the embedded one if left out.")
 ]
 Device = Annotated[str, typer.Option(help="Where the network runs: cpu or cuda.")]
+AutoRegions = Annotated[
+    bool, typer.Option("--auto-regions", help="Find sky, buildings, vegetation, ... by the model's segmenter.")
+]
+SegmenterFile = Annotated[
+    Path | None, typer.Option("--segmenter", metavar="FILE", help="Find regions by this ONNX segmenter instead.")
+]
+LabelMap = Annotated[
+    Path | None, typer.Option("--labels", metavar="FILE", help="JSON: names of the segmenter's classes.")
+]
 Weights = Annotated[Path | None, typer.Option(metavar="FILE", help="Of the network; downloaded if left out.")]
 OUTPUTS = typer.Argument(metavar="OUTPUTS", help="Folders with a method's pictures NN.png; or NAME=FOLDER.")
 PairsFolder = Annotated[
@@ -78,14 +87,21 @@ def photo(
         tuple[Path, Path] | None,
         typer.Option(metavar="IN_MASK REF_MASK", help="Which part is which, in both photographs."),
     ] = None,
+    auto_regions: AutoRegions = False,
+    segmenter: SegmenterFile = None,
+    labels: LabelMap = None,
     strength: Strength = 1.0,
     model: Model = None,
     device: Device = "cpu",
 ) -> None:
     """One photograph in the light of another."""
-    from hueglass.convert import convert_photo
+    from hueglass.convert import choose_segmenter, convert_photo
 
-    convert_photo(source, target, _choice(style, look), masks, strength, _bundle(model, device))
+    if masks is not None and (auto_regions or segmenter is not None):
+        raise UsageError("masks say what --auto-regions or --segmenter would find, expected one of them")
+    bundle = _bundle(model, device)
+    chosen = choose_segmenter(auto_regions, segmenter, labels, bundle)
+    convert_photo(source, target, _choice(style, look), masks, chosen, strength, bundle)
 
 
 @app.command()
@@ -94,6 +110,9 @@ def video(
     target: Annotated[Path, typer.Argument(metavar="OUT")],
     style: Style = None,
     look: LookName = None,
+    auto_regions: AutoRegions = False,
+    segmenter: SegmenterFile = None,
+    labels: LabelMap = None,
     strength: Strength = 1.0,
     smoothing: Annotated[
         float, typer.Option(min=0, max=10, help="Seconds over which the look settles; 0: none.")
@@ -102,9 +121,11 @@ def video(
     device: Device = "cpu",
 ) -> None:
     """A clip in the light of a photograph: every frame, its time, the sound and the rotation kept."""
-    from hueglass.convert import convert_video
+    from hueglass.convert import choose_segmenter, convert_video
 
-    convert_video(source, target, _choice(style, look), strength, smoothing, _bundle(model, device))
+    bundle = _bundle(model, device)
+    chosen = choose_segmenter(auto_regions, segmenter, labels, bundle)
+    convert_video(source, target, _choice(style, look), chosen, strength, smoothing, bundle)
 
 
 @look_app.command("make")
@@ -116,12 +137,19 @@ def look_make(
         list[str] | None,
         typer.Option(metavar="NAME=LABEL", help="Names a label of the mask, e.g. sky=blue or road=3. Repeat."),
     ] = None,
+    auto_regions: AutoRegions = False,
+    segmenter: SegmenterFile = None,
+    labels: LabelMap = None,
     model: Model = None,
 ) -> None:
     """Make a look from a reference photograph."""
-    from hueglass.convert import make_look_file
+    from hueglass.convert import choose_segmenter, make_look_file
 
-    make_look_file(reference, out, mask, region or [], _bundle(model, "cpu"))
+    if mask is not None and (auto_regions or segmenter is not None):
+        raise UsageError("a mask says what --auto-regions or --segmenter would find, expected one of them")
+    bundle = _bundle(model, "cpu")
+    chosen = choose_segmenter(auto_regions, segmenter, labels, bundle)
+    make_look_file(reference, out, mask, region or [], chosen, bundle)
 
 
 @look_app.command("list")
@@ -192,31 +220,53 @@ def targets(
 
 @app.command()
 def train(
-    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="A YAML file, see configs/.")],
+    config: Annotated[Path | None, typer.Argument(metavar="CONFIG", help="A YAML file, see configs/.")] = None,
     out: Annotated[
-        Path | None, typer.Option("-o", "--out", metavar="DIR", help="Default: runs/ and CONFIG's name.")
+        Path | None,
+        typer.Option("-o", "--out", metavar="DIR|X.look", help="Default: runs/ and CONFIG's name; REF's name.look."),
     ] = None,
     data: Annotated[
         Path | None, typer.Option(metavar="DIR", envvar="HUEGLASS_DATA", help="Where the data lies.")
     ] = None,
+    reference: Annotated[
+        Path | None, typer.Option("--tune", metavar="REF", help="Make a look of this photograph, and train it.")
+    ] = None,
+    frames: Annotated[
+        Path | None, typer.Option("--on", metavar="DIR|CLIP", help="With --tune: what it will be used on.")
+    ] = None,
+    mask: Annotated[Path | None, typer.Option(metavar="FILE", help="With --tune: REF's regions, by name.")] = None,
+    minutes: Annotated[float, typer.Option(min=0.05, max=600, help="With --tune: for how long.")] = 3,
+    model: Model = None,
 ) -> None:
-    """Train the student, or go on with a training that was interrupted."""
+    """Train the student or the segmenter, or go on with an interrupted training; or tune a look to one photograph."""
     _needs_torch()
-    from hueglass.train_command import run_training
+    if (config is None) == (reference is None):
+        raise UsageError("expected either CONFIG, for a network, or --tune REF, for a look")
+    if reference is not None:
+        from hueglass.tune_command import tune_look
 
-    run_training(config, out or Path("runs") / config.stem, data)
+        tune_look(reference, out or Path(f"{reference.stem}.look"), frames, mask, minutes, _bundle(model, "cpu"))
+    elif config is not None:
+        if frames is not None or mask is not None or model is not None:
+            raise UsageError("--on, --mask and --model belong to --tune")
+        from hueglass.train_command import run_training
+
+        run_training(config, out or Path("runs") / config.stem, data)
 
 
 @app.command()
 def export(
     checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="Folder of a training.")],
     out: Annotated[Path, typer.Option("-o", "--out", metavar="BUNDLE", help="Folder for the bundle.")],
+    segmenter: Annotated[
+        Path | None, typer.Option(metavar="CHECKPOINT", help="Folder of a segmenter's training.")
+    ] = None,
 ) -> None:
     """Write the model bundle of a checkpoint: ONNX graphs and their manifest, verified against torch."""
     _needs_torch()
     from hueglass.export.onnx import export_bundle
 
-    manifest = export_bundle(checkpoint, out)
+    manifest = export_bundle(checkpoint, out, segmenter)
     print(f"{out}: {manifest.model}, verified against torch")
 
 

@@ -1,6 +1,6 @@
 """What the commands `photo`, `video` and `look` do."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,7 +14,9 @@ from hueglass.infer.files import not_an_input, writable_place
 from hueglass.infer.frame import Frame
 from hueglass.infer.images import IMAGE_SUFFIXES, read_image, write_image
 from hueglass.infer.look import SUFFIX, Look, find_look, make_look, unmatched, write_look
-from hueglass.infer.regions import WHOLE, Mask, read_mask, regions_of
+from hueglass.infer.region_smoother import RegionSmoother
+from hueglass.infer.regions import Mask, Regions, read_mask, regions_of
+from hueglass.infer.segmenter import Segmenter, open_segmenter
 from hueglass.infer.sinks import VideoSink
 from hueglass.infer.sources import VideoInfo, VideoSource
 from hueglass.infer.stylizer import Stylizer
@@ -25,33 +27,46 @@ console = Console(stderr=True)
 
 
 def convert_photo(
-    source: Path, target: Path, style: Path | str, masks: tuple[Path, Path] | None, strength: float, bundle: ModelBundle
+    source: Path,
+    target: Path,
+    style: Path | str,
+    masks: tuple[Path, Path] | None,
+    segmenter: Segmenter | None,
+    strength: float,
+    bundle: ModelBundle,
 ) -> None:
-    """`source` in the light of `style` (a photograph's path or a look's name), to `target`."""
+    """`source` in the light of `style` (a photograph's path or a look's name), to `target`.
+
+    Regions are matched by `masks` of both, by a segmenter, or not at all.
+    """
     writable_place(target, IMAGE_SUFFIXES)
     not_an_input(target, source, style, *(masks or ()))
     if masks is not None and not isinstance(style, Path):
         raise UsageError("masks need a reference photograph, expected --style PHOTO instead of --look")
     image = read_image(source)
-    look = _look(style, masks and masks[1], bundle)
-    regions = None
-    if masks is not None:
-        regions = regions_of(read_mask(masks[0], image.shape[:2]), bundle.manifest.thumbnail // 2)
-        if missing := unmatched(look, regions):
-            _warn(f"{masks[0]}: not in the reference: {', '.join(missing)}; takes the light of the whole reference")
-    stylizer = Stylizer(bundle, look, strength)
-    write_image(target, stylizer(Frame(image, 0.0, 0), regions).image)
+    look = _look(style, masks and masks[1], segmenter, bundle)
+    regions = _regions(image, masks and masks[0], segmenter, bundle)
+    if masks is not None and regions is not None and (missing := unmatched(look, regions)):
+        _warn(f"{masks[0]}: not in the reference: {', '.join(missing)}; takes the light of all of the reference")
+    write_image(target, Stylizer(bundle, look, strength)(Frame(image, 0.0, 0), regions).image)
 
 
 def convert_video(
-    source: Path, target: Path, style: Path | str, strength: float, smoothing: float, bundle: ModelBundle
+    source: Path,
+    target: Path,
+    style: Path | str,
+    segmenter: Segmenter | None,
+    strength: float,
+    smoothing: float,
+    bundle: ModelBundle,
 ) -> None:
     """The clip `source` in the light of `style` to `target`, frame by frame, sound and timestamps kept.
 
     HueglassError, after everything that can be decoded was written, if frames were lost.
     """
     not_an_input(target, source, style)
-    stylizer = Stylizer(bundle, _look(style, None, bundle), strength, Smoother(smoothing))
+    look = _look(style, None, segmenter, bundle)
+    stylizer = Stylizer(bundle, look, strength, Smoother(smoothing), segmenter, RegionSmoother(smoothing))
     with VideoSource(source) as clip, VideoSink(target, clip.info, audio_from=source) as sink:
         for left_out in sink.left_out:
             _warn(f"{target}: left out {left_out}")
@@ -64,18 +79,36 @@ def convert_video(
         raise HueglassError(f"{source}: {clip.lost} {frames} lost, the file is cut short or damaged; wrote the others")
 
 
-def make_look_file(reference: Path, out: Path, mask: Path | None, named: list[str], bundle: ModelBundle) -> None:
+def make_look_file(
+    reference: Path,
+    out: Path,
+    mask: Path | None,
+    named: list[str],
+    segmenter: Segmenter | None,
+    bundle: ModelBundle,
+) -> None:
     """The look of a photograph to a .look file; `named` gives labels of the mask other names, as NAME=LABEL."""
     writable_place(out, (SUFFIX,))
     not_an_input(out, reference, *([mask] if mask is not None else []))
     if named and mask is None:
         raise UsageError("--region names the labels of a mask, expected --mask FILE as well")
     image = read_image(reference)
-    regions = _rename(read_mask(mask, image.shape[:2]), named) if mask is not None else None
+    regions = _regions(image, mask, segmenter, bundle, named)
     write_look(out, make_look(bundle, out.stem, image, regions))
 
 
-def _rename(mask: Mask, named: list[str]) -> Mask:
+def choose_segmenter(auto: bool, graph: Path | None, labels: Path | None, bundle: ModelBundle) -> Segmenter | None:
+    """The segmenter that the options ask for: the bundle's, the user's own, or none. UsageError if they disagree."""
+    if (graph is None) != (labels is None):
+        raise UsageError("--segmenter and --labels belong together, expected both or neither")
+    if graph is not None and labels is not None:
+        return open_segmenter(graph, labels, bundle.manifest.thumbnail // 2)
+    if auto and bundle.segmenter is None:
+        raise UsageError(f"{bundle.folder}: this model has no segmenter, expected --segmenter FILE --labels FILE")
+    return bundle.segmenter if auto else None
+
+
+def _rename(mask: Mask, named: Sequence[str]) -> Mask:
     """The mask with its labels renamed by NAME=LABEL; labels that get the same name become one."""
     names = list(mask.names)
     examples = ", ".join(names) if len(names) < 10 else f"{', '.join(names[:9])}, ..."
@@ -83,19 +116,25 @@ def _rename(mask: Mask, named: list[str]) -> Mask:
         name, equals, label = pair.partition("=")
         if not (name and equals and label in mask.names):
             raise UsageError(f"--region {pair}: expected NAME=LABEL with a label of the mask ({examples})")
-        if name == WHOLE:
-            raise UsageError(f"--region {pair}: expected another name, {WHOLE} is the whole picture's")
         names[mask.names.index(label)] = name
     joined = np.array([names.index(name) for name in names], np.uint8)
     return Mask(joined[mask.labels], tuple(names))
 
 
-def _look(style: Path | str, mask: Path | None, bundle: ModelBundle) -> Look:
+def _look(style: Path | str, mask: Path | None, segmenter: Segmenter | None, bundle: ModelBundle) -> Look:
     if isinstance(style, str):
         return find_look(style, bundle.manifest)
     reference = read_image(style)
-    regions = read_mask(mask, reference.shape[:2]) if mask is not None else None
-    return make_look(bundle, style.stem, reference, regions)
+    return make_look(bundle, style.stem, reference, _regions(reference, mask, segmenter, bundle))
+
+
+def _regions(
+    image: np.ndarray, mask: Path | None, segmenter: Segmenter | None, bundle: ModelBundle, named: Sequence[str] = ()
+) -> Regions | None:
+    """Those of a picture by its mask file, else by the segmenter, else None."""
+    if mask is not None:
+        return regions_of(_rename(read_mask(mask, image.shape[:2]), named), bundle.manifest.thumbnail // 2)
+    return None if segmenter is None else segmenter(bundle.thumbnail(image))
 
 
 def _warn(message: str) -> None:

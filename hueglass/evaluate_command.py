@@ -40,7 +40,7 @@ class Bench:
 
     def methods(self) -> list[str]:
         """Names in the order of the tables."""
-        students = [] if self.model is None else list(evaluate.STUDENT)
+        students = [] if self.model is None else list(evaluate.student_methods(_bundle(self.model)))
         return [*(folder.name for folder in self.folders), *students, *evaluate.BASELINES]
 
 
@@ -181,6 +181,7 @@ def evaluate_held_out(checkpoint: Path, data: Path | None) -> None:
     student, encoder, facts = load_weights(checkpoint)
     config = TrainConfig.model_validate(facts["config"])
     _, watched = load_data(config.data, data)
-    scenes = Scenes.draw(watched, config.student.thumbnail, config.student.slots, config.samples, batches=32)
+    sizes = (config.student.thumbnail, config.student.slots)
+    scenes = Scenes.draw(watched.photos, watched.targets, *sizes, config.samples, batches=32)
     for name, value in scenes.measure(student, encoder).items():
         print(f"{name:32} {value:8.3f}")

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -15,11 +16,20 @@ DEVICES = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 class Graph(Protocol):
     """A network: float32 arrays in, by name; its one output, float32, out."""
 
-    def __call__(self, **inputs: np.ndarray) -> np.ndarray: ...
+    def __call__(self, /, **inputs: np.ndarray) -> np.ndarray: ...
+
+
+@dataclass(frozen=True)
+class GraphInput:
+    """What a graph file says of an input: `kind` as "tensor(float)", `shape` with None for sizes left open."""
+
+    name: str
+    kind: str
+    shape: tuple[int | None, ...]
 
 
 class OnnxGraph:
-    """A graph file run by ONNX Runtime.
+    """A graph file run by ONNX Runtime: of several outputs the first is given.
 
     `threads` is the number of CPU threads, 0 for the runtime's own choice. UsageError for an unknown device;
     HueglassError if ONNX Runtime is not installed, the device is not there, or the file is no graph.
@@ -44,7 +54,16 @@ class OnnxGraph:
         if DEVICES[device] not in self._session.get_providers():
             raise HueglassError(f"device {device!r}: cannot be used here, expected a working driver and its libraries")
 
-    def __call__(self, **inputs: np.ndarray) -> np.ndarray:
+    @property
+    def inputs(self) -> list[GraphInput]:
+        """What has to be given, in the order of the file."""
+
+        def sizes(shape: list) -> tuple[int | None, ...]:
+            return tuple(n if isinstance(n, int) else None for n in shape)
+
+        return [GraphInput(x.name, x.type, sizes(x.shape)) for x in self._session.get_inputs()]
+
+    def __call__(self, /, **inputs: np.ndarray) -> np.ndarray:  # an input of a stranger's graph may be named "self"
         with _one_line(self._path):
             return self._session.run(None, inputs)[0]
 

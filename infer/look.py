@@ -1,7 +1,7 @@
 """Look: the light of a reference photograph, as a few hundred numbers per region.
 
-A `.look` file is a safetensors file (no code runs when it is read) with one tensor `codes` (n, code) float32; its
-metadata names the model whose encoder made it and the region of each code. The first code is the whole picture's.
+A `.look` file is a safetensors file (no code runs when it is read) with two float32 tensors, `tones` (tones, code)
+and `codes` (n, code); its metadata names the model whose encoder made it and the region of each of the `codes`.
 """
 
 import json
@@ -15,7 +15,7 @@ from safetensors.numpy import save
 from .bundle import EMBEDDED, Manifest, ModelBundle
 from .errors import HueglassError, UsageError
 from .files import existing_file, whole_file, writable_place
-from .regions import WHOLE, Mask, Regions, regions_of, whole
+from .regions import Regions, no_regions
 
 SUFFIX = ".look"
 EMBEDDED_LOOKS = EMBEDDED / "looks"
@@ -25,28 +25,26 @@ MAX_BYTES = 1 << 20
 
 @dataclass(frozen=True)
 class Look:
-    """`codes` (n, code) float32 belong to the regions `names` (n), the first of which is the whole picture."""
+    """`codes` (n, code) float32 belong to the regions `names` (n), possibly none; `tones` (tones, code) to soft parts
+    of the whole reference, for what is in no region."""
 
     name: str
     model: str
+    tones: np.ndarray
     codes: np.ndarray
     names: tuple[str, ...]
 
 
-def make_look(bundle: ModelBundle, name: str, reference: np.ndarray, mask: Mask | None = None) -> Look:
-    """The look of a reference photograph (H, W, 3) uint8 sRGB, with or without a mask of its regions."""
-    thumbnail = bundle.thumbnail(reference)
-    size = bundle.manifest.thumbnail // 2
-    parts = [whole(size)] + ([regions_of(mask, size)] if mask is not None else [])
-    maps = np.concatenate([p.maps for p in parts])[:MAX_REGIONS]
-    names = [n for p in parts for n in p.names][:MAX_REGIONS]
-    slots = bundle.manifest.slots
-    codes = [_encode(bundle, thumbnail, maps[i : i + slots]) for i in range(0, len(maps), slots)]
-    return Look(name, bundle.manifest.model, np.concatenate(codes), tuple(names))
-
-
-def _encode(bundle: ModelBundle, thumbnail: np.ndarray, maps: np.ndarray) -> np.ndarray:
-    return bundle.encode(thumbnail, _fill_slots(maps, bundle.manifest.slots))[: len(maps)]
+def make_look(bundle: ModelBundle, name: str, reference: np.ndarray, regions: Regions | None = None) -> Look:
+    """The look of a reference photograph (H, W, 3) uint8 sRGB, with or without its regions (over half a thumbnail)."""
+    manifest = bundle.manifest
+    thumbnail, slots = bundle.thumbnail(reference), manifest.slots
+    regions = regions or no_regions(manifest.thumbnail // 2)
+    maps, names = regions.maps[:MAX_REGIONS], regions.names[:MAX_REGIONS]
+    parts = [maps[i : i + slots] for i in range(0, max(1, len(maps)), slots)]
+    codes = [bundle.encode(thumbnail, _fill_slots(part, slots)) for part in parts]
+    own = [c[: len(part)] for c, part in zip(codes, parts, strict=True)]
+    return Look(name, manifest.model, codes[0][slots:], np.concatenate(own), names)
 
 
 def _fill_slots(parts: np.ndarray, slots: int) -> np.ndarray:
@@ -55,21 +53,14 @@ def _fill_slots(parts: np.ndarray, slots: int) -> np.ndarray:
 
 
 def assign(look: Look, regions: Regions, slots: int) -> tuple[np.ndarray, np.ndarray]:
-    """What the student is given: the frame's maps (slots, T/2, T/2), and the look's code for each (slots, code).
+    """What the student is given: the frame's maps (slots, T/2, T/2), and the look's codes (slots + tones, code).
 
-    Regions are matched by name. Those that the look does not know, or for which no slot is left, share one slot
-    and take the light of the whole reference: see `unmatched`.
+    Regions are matched by name. Those that the look does not know, or for which no slot is left, go to no slot: the
+    student finds tones of the whole reference for them. See `unmatched`.
     """
-    known = [i for i, name in enumerate(regions.names) if name in look.names]
-    rest = [i for i in range(len(regions.names)) if i not in known]
-    if len(known) + bool(rest) > slots:
-        known, rest = known[: slots - 1], rest + known[slots - 1 :]
-    maps = [regions.maps[i] for i in known]
-    codes = [look.codes[look.names.index(regions.names[i])] for i in known]
-    if rest:
-        maps.append(regions.maps[rest].sum(0))
-        codes.append(look.codes[0])
-    return _fill_slots(np.stack(maps), slots), _fill_slots(np.stack(codes), slots)
+    known = [i for i, name in enumerate(regions.names) if name in look.names][:slots]
+    codes = look.codes[[look.names.index(regions.names[i]) for i in known]]
+    return _fill_slots(regions.maps[known], slots), np.concatenate([_fill_slots(codes, slots), look.tones])
 
 
 def unmatched(look: Look, regions: Regions) -> list[str]:
@@ -80,8 +71,9 @@ def unmatched(look: Look, regions: Regions) -> list[str]:
 def write_look(path: Path, look: Look) -> None:
     """UsageError for a missing folder or another extension, HueglassError for a full disk."""
     writable_place(path, (SUFFIX,))
-    metadata = {"format": "1", "name": look.name, "model": look.model, "regions": json.dumps(look.names)}
-    data = save({"codes": np.ascontiguousarray(look.codes, dtype=np.float32)}, metadata)
+    metadata = {"format": "2", "name": look.name, "model": look.model, "regions": json.dumps(look.names)}
+    tensors = {"tones": look.tones, "codes": look.codes}
+    data = save({k: np.ascontiguousarray(v, dtype=np.float32) for k, v in tensors.items()}, metadata)
     with whole_file(path) as temporary:
         temporary.write_bytes(data)
 
@@ -95,23 +87,27 @@ def read_look(path: Path, manifest: Manifest) -> Look:
         raise HueglassError(f"{path}: is larger than {MAX_BYTES} bytes, expected a {SUFFIX} file")
     try:
         with safe_open(path, "numpy") as file:
-            metadata, codes = file.metadata() or {}, file.get_tensor("codes")
+            metadata = file.metadata() or {}
+            if metadata.get("model") == manifest.model:  # others have other tensors
+                tones, codes = file.get_tensor("tones"), file.get_tensor("codes")
         names = tuple(json.loads(metadata.get("regions", "[]")))
     except (SafetensorError, ValueError, TypeError, AttributeError, RecursionError, OSError):
         raise HueglassError(f"{path}: cannot be read, expected a {SUFFIX} file made by `hueglass look make`") from None
-    _check(path, metadata, codes, names, manifest)
-    return Look(metadata.get("name") or path.stem, manifest.model, codes, names)
-
-
-def _check(path: Path, metadata: dict[str, str], codes: np.ndarray, names: tuple, manifest: Manifest) -> None:
     if metadata.get("model") != manifest.model:
         made = metadata.get("model", "an unknown model")
         raise HueglassError(f"{path}: made by {made[:64]}, this model is {manifest.model}: make the look again")
-    expected = (len(names), manifest.code)
-    if codes.dtype != np.float32 or codes.shape != expected or not 1 <= len(names) <= MAX_REGIONS:
-        raise HueglassError(f"{path}: codes are {codes.dtype} {codes.shape}, expected float32 {expected}")
-    if not np.isfinite(codes).all() or names[0] != WHOLE or not all(isinstance(n, str) for n in names):
-        raise HueglassError(f"{path}: broken look, expected finite codes, the first for the whole picture")
+    if not all(isinstance(n, str) for n in names) or len({*names}) != len(names) or len(names) > MAX_REGIONS:
+        raise HueglassError(f"{path}: broken look, expected at most {MAX_REGIONS} regions, each with a name of its own")
+    for name, array, count in (("tones", tones, manifest.tones), ("codes", codes, len(names))):
+        _check(f"{path}: {name}", array, (count, manifest.code))
+    return Look(metadata.get("name") or path.stem, manifest.model, tones, codes, names)
+
+
+def _check(what: str, array: np.ndarray, shape: tuple[int, int]) -> None:
+    if array.dtype != np.float32 or array.shape != shape:
+        raise HueglassError(f"{what} are {array.dtype} {array.shape}, expected float32 {shape}")
+    if not np.isfinite(array).all():
+        raise HueglassError(f"{what} are broken, expected finite numbers")
 
 
 def embedded_looks() -> list[str]:

@@ -1,8 +1,9 @@
-"""Regions: which part of the picture is sky, which is house. Read from mask files, matched by name.
+"""Regions: which part of the picture is sky, which is house. From mask files or a segmenter, matched by name.
 
 A region has a name: one of the nine mask colours of Luan et al. 2017 ("blue", "green", ...), the number of a
 label image ("3"), or a class of a segmenter ("sky"). Regions of a frame and of a reference belong together where
-their names are equal. The network sees soft maps over the thumbnail, one slot each.
+their names are equal. The network sees soft maps over the thumbnail, one slot each, and matches by itself what lies
+in none.
 """
 
 import io
@@ -18,7 +19,7 @@ from .images import picture_bytes, resized_square
 
 SLOTS = 8
 WHOLE = "whole"
-"""The name of the one region that a picture without masks has."""
+"""The name of a region that is all of the picture."""
 REGION_NAMES = ("sky", "building", "vegetation", "ground", "water", "vehicle", "person", "other")
 MASK_COLOURS = {
     "blue": (0, 0, 255),
@@ -47,15 +48,15 @@ class Mask:
 
 @dataclass(frozen=True)
 class Regions:
-    """Soft maps (n, T, T) float32 in [0, 1] over a thumbnail, summing to 1 everywhere, and the name of each."""
+    """Soft maps (n, T, T) float32 in [0, 1] over a thumbnail, summing to at most 1, and the name of each."""
 
     maps: np.ndarray
     names: tuple[str, ...]
 
 
-def whole(size: int) -> Regions:
-    """The one region of a picture without masks, over a thumbnail `size` pixels wide."""
-    return Regions(np.ones((1, size, size), np.float32), (WHOLE,))
+def no_regions(size: int) -> Regions:
+    """Nothing is known of the picture, over a thumbnail `size` pixels wide."""
+    return Regions(np.zeros((0, size, size), np.float32), ())
 
 
 def read_mask(path: Path, image_size: tuple[int, int]) -> Mask:
@@ -132,7 +133,7 @@ def regions_of(mask: Mask, size: int) -> Regions:
     counts = np.bincount(mask.labels.ravel(), minlength=len(mask.names))
     present = [int(i) for i in np.argsort(-counts, kind="stable") if counts[i] > MINIMUM_PIXELS]
     if not present:
-        return whole(size)
+        return no_regions(size)
     labels = np.where(np.isin(mask.labels, present), mask.labels, present[0])
     maps = np.stack([resized_square((labels == i).astype(np.float32), size) for i in present])
     return Regions(maps / maps.sum(0), tuple(mask.names[i] for i in present))

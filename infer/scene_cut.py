@@ -1,4 +1,6 @@
-"""Cut score: how much two thumbnails look like different shots."""
+"""Cuts: where a frame belongs to another shot than the one before."""
+
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -7,6 +9,24 @@ THRESHOLD = 0.5
 """A score above this is a cut."""
 _SIZE = 32
 _BINS = 8
+
+
+@dataclass
+class CutDetector:
+    """Says of each frame whether it is the first of a shot. Its whole state is the frame before."""
+
+    thumbnail: np.ndarray | None = None
+    time: float = 0.0
+
+    def update(self, thumbnail: np.ndarray, time: float) -> bool:
+        """True for the first frame, after a cut, and where time goes back; `thumbnail` (T, T, 3) uint8 sRGB."""
+        before, self.thumbnail = self.thumbnail, thumbnail
+        backwards, self.time = time < self.time, time
+        return before is None or backwards or cut_score(before, thumbnail) > THRESHOLD
+
+    def reset(self) -> None:
+        """Forget everything: the next frame is the first."""
+        self.thumbnail = None
 
 
 def cut_score(before: np.ndarray, after: np.ndarray) -> float:

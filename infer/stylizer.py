@@ -1,6 +1,6 @@
 """Stylizer: from a frame to the same frame in another light. Every picture and every video goes this way."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -10,18 +10,28 @@ from .bundle import ModelBundle
 from .errors import UsageError
 from .frame import Frame
 from .look import Look, assign
-from .regions import Regions, whole
+from .region_smoother import RegionSmoother
+from .regions import Regions, no_regions
+from .scene_cut import CutDetector
+from .segmenter import Segmenter
 from .temporal import Smoother
 
 
 @dataclass
 class Stylizer:
-    """`strength` 0 leaves the frame as it is, 1 is the look in full. `smoother` is None for single pictures."""
+    """`strength` 0 leaves the frame as it is, 1 is the look in full.
+
+    `segmenter` finds regions where none are given. `smoother` and `region_smoother` are for video, and None for
+    single pictures.
+    """
 
     bundle: ModelBundle
     look: Look
     strength: float = 1.0
     smoother: Smoother | None = None
+    segmenter: Segmenter | None = None
+    region_smoother: RegionSmoother | None = None
+    cuts: CutDetector = field(default_factory=CutDetector)
     threads: int = 0
 
     def __post_init__(self) -> None:
@@ -35,18 +45,27 @@ class Stylizer:
     def predict(self, frame: Frame, regions: Regions | None = None) -> np.ndarray:
         """Coefficients for the frame, smoothed and at the strength asked for."""
         thumbnail = self.bundle.thumbnail(frame.image)
-        maps, codes = self.one_region() if regions is None else assign(self.look, regions, self.bundle.manifest.slots)
+        fresh = self.smoother is None or self.cuts.update(thumbnail, frame.time)
+        if regions is None:
+            regions = self.find_regions(thumbnail, frame.time, fresh)
+        maps, codes = assign(self.look, regions, self.bundle.manifest.slots)
         coefficients = self.bundle.predict(thumbnail, maps, codes)
         if self.smoother is not None:
-            coefficients = self.smoother.update(coefficients, thumbnail, frame.time)
+            coefficients = self.smoother.update(coefficients, frame.time, fresh)
         if self.strength < 1:
             coefficients = blend(identity_grid(coefficients.shape), coefficients, self.strength)
         return coefficients
 
-    def one_region(self) -> tuple[np.ndarray, np.ndarray]:
-        """Maps and codes of a frame without masks: the whole frame in the light of the whole reference."""
-        manifest = self.bundle.manifest
-        return assign(self.look, whole(manifest.thumbnail // 2), manifest.slots)
+    def find_regions(self, thumbnail: np.ndarray, time: float, fresh: bool) -> Regions:
+        """What the segmenter sees in a frame, smoothed; nothing if there is no segmenter."""
+        if self.segmenter is None:
+            return self.no_regions()
+        regions = self.segmenter(thumbnail)
+        return regions if self.region_smoother is None else self.region_smoother.update(regions, time, fresh)
+
+    def no_regions(self) -> Regions:
+        """Those of a frame of which nothing is known."""
+        return no_regions(self.bundle.manifest.thumbnail // 2)
 
     def render(self, frame: Frame, coefficients: np.ndarray) -> Frame:
         """The frame through the coefficients, at its full size."""

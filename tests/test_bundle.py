@@ -9,7 +9,17 @@ import pytest
 from hueglass.infer.bundle import EMBEDDED, FORMAT, LOOK_ENCODER, MANIFEST, STUDENT, ModelBundle, read_manifest
 from hueglass.infer.errors import HueglassError, UsageError
 
-GOOD = {"format": FORMAT, "model": "a-model", "thumbnail": 64, "slots": 8, "code": 16, "depth": 8, "cells": 16}
+GOOD = {
+    "format": FORMAT,
+    "model": "a-model",
+    "thumbnail": 64,
+    "slots": 8,
+    "tones": 4,
+    "code": 16,
+    "depth": 8,
+    "cells": 16,
+}
+OLD = {"format": 1, "model": "a-model", "thumbnail": 64, "slots": 8, "code": 16, "depth": 8, "cells": 16}
 
 
 def written(folder: Path, content: dict | bytes) -> Path:
@@ -27,7 +37,10 @@ def test_good_manifest(tmp_path: Path) -> None:
     ("change", "where"),
     [
         *[({key: value}, key) for key, value in (("thumbnail", 65), ("thumbnail", 1024), ("slots", 0), ("slots", 9))],
-        *[({key: value}, key) for key, value in (("code", 0), ("depth", 1), ("cells", 65), ("cells", "many"))],
+        *[
+            ({key: value}, key)
+            for key, value in (("code", 0), ("tones", 0), ("tones", 17), ("depth", 1), ("cells", 65), ("cells", "many"))
+        ],
         *[({"model": value}, "model") for value in ("", "A", "a b", "../a", "a\n", "a" * 65, 7)],
         ({"extra": 1}, "extra"),
         ({"versions": {"torch": 2}}, "versions.torch"),
@@ -51,6 +64,12 @@ def test_what_is_no_manifest(tmp_path: Path, content: bytes) -> None:
     with pytest.raises(HueglassError, match=rf"{MANIFEST}: broken bundle: the file: ") as caught:
         read_manifest(written(tmp_path, content))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("manifest", [OLD, {"format": 1}, {**GOOD, "format": 1, "sound": True}])
+def test_an_older_format(tmp_path: Path, manifest: dict) -> None:
+    with pytest.raises(HueglassError, match=f"bundle of format 1, this hueglass reads format {FORMAT}"):
+        read_manifest(written(tmp_path, manifest))
 
 
 def test_another_format(tmp_path: Path) -> None:
@@ -87,7 +106,7 @@ def test_encoder_is_loaded_when_it_is_needed(tmp_path: Path) -> None:
     thumbnail, maps = np.zeros((m.thumbnail, m.thumbnail, 3), np.uint8), np.zeros((m.slots, *2 * [m.thumbnail // 2]))
     maps = maps.astype(np.float32)
     maps[0] = 1
-    grid = bundle.predict(thumbnail, maps, np.zeros((m.slots, m.code), np.float32))
+    grid = bundle.predict(thumbnail, maps, np.zeros((m.slots + m.tones, m.code), np.float32))
     assert grid.shape == (m.depth, m.cells, m.cells, 12)
     with pytest.raises(HueglassError, match=LOOK_ENCODER):
         bundle.encode(thumbnail, maps)
@@ -104,9 +123,9 @@ def test_graph_that_does_not_fit_its_manifest(tmp_path: Path) -> None:
     with pytest.raises(HueglassError, match=rf"{LOOK_ENCODER}: gives .* as in {MANIFEST}"):
         bundle.encode(thumbnail, maps)
     with pytest.raises(HueglassError, match=rf"{STUDENT}: gives .* as in {MANIFEST}"):
-        bundle.predict(thumbnail, maps, np.zeros((slots, manifest["code"]), np.float32))
+        bundle.predict(thumbnail, maps, np.zeros((slots + manifest["tones"], manifest["code"]), np.float32))
     with pytest.raises(HueglassError, match=rf"{STUDENT}: cannot be run: ") as caught:
-        bundle.predict(thumbnail, maps[:1], np.zeros((slots, manifest["code"]), np.float32))
+        bundle.predict(thumbnail, maps[:1], np.zeros((slots + manifest["tones"], manifest["code"]), np.float32))
     assert "\n" not in str(caught.value)
 
 

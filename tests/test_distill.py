@@ -1,6 +1,7 @@
 """The training loop: it learns, it stops and goes on bit for bit, and it says in one line what is wrong."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,10 @@ pytest.importorskip("tensorboard")
 
 from hueglass.config_file import read_config  # noqa: E402
 from hueglass.datasets.photos import Photo, street_photos  # noqa: E402
+from hueglass.datasets.target_store import Store  # noqa: E402
+from hueglass.datasets.targets import Target, encode, read_targets  # noqa: E402
 from hueglass.infer.errors import HueglassError, UsageError  # noqa: E402
+from hueglass.infer.regions import REGION_NAMES  # noqa: E402
 from hueglass.train import distill, scenes  # noqa: E402
 from hueglass.train.checkpoint import (  # noqa: E402
     RESUME,
@@ -22,11 +26,20 @@ from hueglass.train.checkpoint import (  # noqa: E402
     save_resume,
     save_weights,
 )
-from hueglass.train.distill import DataConfig, TrainConfig, Training, load_data, progress, set_learning_rate  # noqa: E402
-from hueglass.train.student import LookEncoder, Student, StudentConfig  # noqa: E402
+from hueglass.train.distill import (  # noqa: E402
+    Data,
+    DataConfig,
+    TrainConfig,
+    Training,
+    load_data,
+    load_targets,
+    set_learning_rate,
+)
+from hueglass.train.student import StudentConfig, new_networks  # noqa: E402
 
 CONFIGS = Path(__file__).parents[1] / "configs"
-TINY = StudentConfig(thumbnail=64, code=32, width=16, hidden=24, pair=16)
+TINY = StudentConfig(thumbnail=64, tones=3, cells=4, code=32, width=16, hidden=24, pair=16, embedding=8)
+FEW = {"graded": 2, "unpaired": 1, "taught": 1}
 
 
 class Killed(Exception):
@@ -35,8 +48,9 @@ class Killed(Exception):
 
 def settings(**changes: object) -> TrainConfig:
     """Three steps in a second; a checkpoint after each."""
-    values = {"steps": 3, "batch": 2, "warmup": 1, "render_size": 32, "laplacian_size": 16, "average": 0.5}
-    values |= {"student": TINY.model_dump(), "data": {"streets": 3, "side": 64}, "checkpoint_minutes": 1e-9}
+    values = {"steps": 3, "batch": FEW, "warmup": 1, "render_size": 32, "laplacian_size": 16, "average": 0.5}
+    data = {"streets": 3, "side": 64, "targets": ["targets"]}
+    values |= {"student": TINY.model_dump(), "data": data, "checkpoint_minutes": 1e-9}
     return TrainConfig.model_validate(values | changes)
 
 
@@ -45,13 +59,27 @@ def streets() -> list[Photo]:
     return street_photos(3, 64)
 
 
+def target_of(street: Photo, name: str = "t") -> Target:
+    """What a teacher that halves all colours would make of a street and itself."""
+    assert street.labels is not None
+    halved = np.eye(3, 4).ravel() / 2
+    grid = np.broadcast_to(halved.astype(np.float32), (8, 4, 4, 12)).copy()
+    pictures = (street.image, street.image // 2, street.image)
+    return Target(name, *pictures, grid, REGION_NAMES, street.labels, street.labels)
+
+
+@pytest.fixture
+def seen(streets: list[Photo]) -> Data:
+    return Data(streets[:2], [target_of(streets[0])])
+
+
 @pytest.fixture(autouse=True)
-def _small_world(streets: list[Photo], monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _small_world(streets: list[Photo], seen: Data, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Streets drawn once, one of them held out, one batch of held-out scenes; one thread, so that sums repeat."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     draw = scenes.Scenes.draw
-    monkeypatch.setattr(distill, "load_data", lambda config, folder: (streets[:2], streets[2:]))
+    monkeypatch.setattr(distill, "load_data", lambda config, folder: (seen, Data(streets[2:], seen.targets)))
     monkeypatch.setattr(scenes.Scenes, "draw", staticmethod(lambda *given: draw(*given, batches=1)))
     yield
     torch.set_num_threads(before)
@@ -78,10 +106,11 @@ def test_losses_are_finite_and_everything_is_written(tmp_path: Path) -> None:
     seen: list[dict[str, float]] = []
     training = distill.run(settings(), tmp_path, None, lambda t, losses: seen.append(losses))
     assert training.step == len(seen) == 3
-    names = {"reconstruction", "swd", "laplacian", "smooth", "smooth_depth", "out_of_range", "total"}
+    names = {"reconstruction", "teacher", "teacher_grid", "swd", "correspondence", "laplacian", "smooth"}
+    names |= {"smooth_depth", "out_of_range", "total"}
     assert all(set(losses) == names for losses in seen)
     assert all(np.isfinite(list(losses.values())).all() for losses in seen)
-    configured = settings().losses.model_dump()
+    configured = {n: weight for n, weight in settings().losses.model_dump().items() if n != "border"}
     for losses in seen:
         assert losses["total"] == pytest.approx(sum(configured[n] * losses[n] for n in configured), rel=1e-4)
     assert {WEIGHTS, SETTINGS, RESUME, "events", "sheets"} == {p.name for p in tmp_path.iterdir()}
@@ -122,24 +151,25 @@ def test_a_folder_of_another_training_is_refused(tmp_path: Path) -> None:
     assert (tmp_path / WEIGHTS).read_bytes() == before
 
 
-def test_what_is_saved_is_the_moving_average(streets: list[Photo]) -> None:
+def test_what_is_saved_is_the_moving_average(seen: Data) -> None:
     config, device = settings(average=0.75), torch.device("cpu")
-    training = distill.start(config, streets, device)
+    training = distill.start(config, seen, device)
     average: dict[str, torch.Tensor] = {}
-    for _ in range(3):
+    for step in range(3):
+        weight = max(0.25, 9 / (10 + step))
         set_learning_rate(training, config)
         distill.train_step(training, config, device)
         now = {k: v.detach().clone() for k, v in training.student.named_parameters()}
-        average = {k: 0.75 * average[k] + 0.25 * v for k, v in now.items()} if average else now
+        average = {k: average[k] + weight * (v - average[k]) for k, v in now.items()} if average else now
     saved = dict(training.saved()[0].named_parameters())
     for name, value in average.items():
         np.testing.assert_allclose(saved[name].detach().numpy(), value.numpy(), atol=1e-6, err_msg=name)
     assert any(not torch.equal(now[name], saved[name]) for name in now)
 
 
-def test_a_few_steps_on_one_batch_lower_its_loss(streets: list[Photo]) -> None:
-    config, device = settings(batch=4, warmup=0, steps=100), torch.device("cpu")
-    training = distill.start(config, streets, device)
+def test_a_few_steps_on_one_batch_lower_its_loss(seen: Data) -> None:
+    config, device = settings(warmup=0, steps=100), torch.device("cpu")
+    training = distill.start(config, seen, device)
     state = training.sampler.state()
     totals = []
     for _ in range(15):
@@ -149,28 +179,18 @@ def test_a_few_steps_on_one_batch_lower_its_loss(streets: list[Photo]) -> None:
     assert totals[-1] < 0.9 * totals[0]
 
 
-def test_bfloat16_convolutions_give_nearly_the_same_losses(streets: list[Photo]) -> None:
+def test_bfloat16_convolutions_give_nearly_the_same_losses(seen: Data) -> None:
     found = []
     for low in (False, True):
         config = settings(bfloat16=low)
-        training = distill.start(config, streets, torch.device("cpu"))
+        training = distill.start(config, seen, torch.device("cpu"))
         found.append(distill.train_step(training, config, torch.device("cpu"))["total"])
     assert found[1] == pytest.approx(found[0], rel=0.05)
 
 
-def test_progress_is_by_steps_or_minutes_whichever_is_further(streets: list[Photo]) -> None:
-    training = distill.start(settings(), streets, torch.device("cpu"))
-    training.step, training.seconds = 25, 30.0
-    assert progress(training, settings(steps=100)) == 0.25
-    assert progress(training, settings(steps=100, minutes=1)) == 0.5
-    assert progress(training, settings(steps=40, minutes=1)) == 0.625
-    assert progress(training, settings(steps=20)) == 1
-    assert progress(training, settings(steps=100, minutes=0.1)) == 1
-
-
-def test_the_learning_rate_warms_up_and_falls_to_a_hundredth(streets: list[Photo]) -> None:
+def test_the_learning_rate_warms_up_and_falls_to_a_hundredth(seen: Data) -> None:
     config = settings(steps=1000, warmup=9, learning_rate=0.01)
-    training = distill.start(config, streets, torch.device("cpu"))
+    training = distill.start(config, seen, torch.device("cpu"))
     rates = []
     for step in range(1001):
         training.step = step
@@ -184,7 +204,7 @@ def test_the_learning_rate_warms_up_and_falls_to_a_hundredth(streets: list[Photo
 
 def test_a_checkpoint_comes_back_as_it_was(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    student, encoder = Student(TINY), LookEncoder(TINY)
+    student, encoder = new_networks(TINY)
     save_weights(tmp_path / "new" / "folder", student, encoder, {"step": 7})
     again, encoder_again, facts = load_weights(tmp_path / "new" / "folder")
     assert facts == {"step": 7}
@@ -193,6 +213,7 @@ def test_a_checkpoint_comes_back_as_it_was(tmp_path: Path) -> None:
     for ours, theirs in ((student, again), (encoder, encoder_again)):
         assert ours.state_dict().keys() == theirs.state_dict().keys()
         assert all(torch.equal(v, theirs.state_dict()[k]) for k, v in ours.state_dict().items())
+    assert again.trunk is encoder_again.trunk
     assert sorted(p.name for p in (tmp_path / "new" / "folder").iterdir()) == [SETTINGS, WEIGHTS]
 
 
@@ -216,13 +237,13 @@ BREAKAGES: dict[str, Callable[[Path], object]] = {
 def save_weights_under(folder: Path, config: StudentConfig) -> None:
     """Weights of other sizes than the settings say."""
     kept = (folder / SETTINGS).read_text()
-    save_weights(folder, Student(config), LookEncoder(config), {})
+    save_weights(folder, *new_networks(config), {})
     (folder / SETTINGS).write_text(kept)
 
 
 @pytest.mark.parametrize("breakage", BREAKAGES)
 def test_a_broken_checkpoint_is_one_line(tmp_path: Path, breakage: str) -> None:
-    save_weights(tmp_path, Student(TINY), LookEncoder(TINY), {})
+    save_weights(tmp_path, *new_networks(TINY), {})
     BREAKAGES[breakage](tmp_path)
     with pytest.raises(HueglassError, match="broken checkpoint") as raised:
         load_weights(tmp_path)
@@ -278,7 +299,8 @@ WRONG = {
     "steps: 3\nstudent: {widht: 8}": "student.widht: Extra inputs are not permitted",
     "steps: 3\nsamples: {grades: {sepia: 1}}": "samples.grades.sepia: Extra inputs are not permitted",
     "steps: 3\nlosses: {swd: -1}": "losses.swd: Input should be greater than or equal to 0",
-    "steps: 3\nbatch: 5": "batch: Input should be a multiple of 2",
+    "steps: 3\nbatch: {graded: 0}": "batch.graded: Input should be greater than or equal to 1",
+    "steps: 3\nbatch: {taught: 2}": "expected data.targets and batch.taught either both or neither",
     "steps: 0": "steps: Input should be greater than 0",
     "": "steps: Field required",
     "- 1": "the file: Input should be a valid dictionary",
@@ -313,17 +335,47 @@ def test_a_few_streets_give_something_to_train_on_and_something_to_watch(
     tmp_path: Path, streets: list[Photo], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Held out are those that their name decides; a watched folder takes the place of labelled ones."""
-    named = [Photo(f"street-{n}", streets[n % 3].image, streets[n % 3].labels) for n in range(12)]
+    named = [Photo(f"street-{n}", streets[n % 3].image, streets[n % 3].labels, filmed=True) for n in range(12)]
     monkeypatch.setattr(distill, "street_photos", lambda count, side: named[:count])
-    training, held_out = load_data(DataConfig(streets=12, side=64), None)
+    training, held_out = (data.photos for data in load_data(DataConfig(streets=12, side=64), None))
     assert [p.name for p in held_out] == ["street-5", "street-7", "street-10"]
     assert sorted(p.name for p in training + held_out) == sorted(p.name for p in named)
-    few, last = load_data(DataConfig(streets=3, side=64), None)
+    few, last = (data.photos for data in load_data(DataConfig(streets=3, side=64), None))
     assert [p.name for p in few + last] == ["street-0", "street-1", "street-2"]
     assert [p.name for p in last] == ["street-2"]
     folder = tmp_path / "watched"
     folder.mkdir()
     distill.write_image(folder / "one.png", streets[0].image)
-    training, held_out = load_data(DataConfig(streets=12, watched=["watched"], side=64), tmp_path)
+    config = DataConfig(streets=12, watched=["watched"], side=64)
+    training, held_out = (data.photos for data in load_data(config, tmp_path))
     assert [p.name for p in held_out] == ["one"]
     assert len(training) == 9
+    monkeypatch.setattr(distill, "street_photos", lambda count, side: [replace(p, filmed=False) for p in named])
+    assert len(load_data(config, tmp_path)[1].photos) == 4
+
+
+def test_targets_are_held_out_by_their_content(tmp_path: Path, streets: list[Photo]) -> None:
+    """One in twenty contents, whatever the style; those without a grid teach nothing here."""
+    (tmp_path / "store").mkdir()
+    with Store(tmp_path / "store", {}) as store:
+        for n in range(60):
+            pair = {"pair": {"content": f"photos/{n // 2}.webp"}}
+            store.add(f"t-{n}", encode(replace(target_of(streets[0], f"t-{n}"), provenance=pair)))
+        store.add("bare", encode(replace(target_of(streets[0], "bare"), grid=None)))
+    training, watched = load_targets([str(tmp_path / "store")])
+    assert len(training) + len(watched) == 60
+    held = {t.provenance["pair"]["content"] for t in watched}
+    assert 1 <= len(held) < 8
+    assert not held & {t.provenance["pair"]["content"] for t in training}
+    assert len(list(read_targets(tmp_path / "store"))) == 61
+
+
+def test_the_weights_that_are_kept_are_the_best_so_far(tmp_path: Path, seen: Data) -> None:
+    config = settings()
+    training = distill.start(config, seen, torch.device("cpu"))
+    for step, score, kept in ((1, 20.0, 1), (2, 25.0, 2), (3, 24.0, 2), (4, 25.5, 4)):
+        training.step = step
+        training.scores = {"psnr_global": score, "psnr_local": 20.0, "swd_shown": 4.0, "swd_hidden": 5.0}
+        distill.keep_best(training, config, tmp_path)
+        assert load_weights(tmp_path)[2]["step"] == kept
+    assert training.best == scenes.selection(training.scores) == 36.5

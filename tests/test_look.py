@@ -1,6 +1,7 @@
 """Looks: what is written is read back, and every region of a frame gets the right code."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,15 +20,16 @@ from hueglass.infer.look import (
     unmatched,
     write_look,
 )
-from hueglass.infer.regions import Mask, Regions, whole
+from hueglass.infer.regions import Mask, Regions, no_regions, regions_of
 
-MANIFEST = Manifest(format=1, model="a-model", thumbnail=64, slots=8, code=16, depth=8, cells=16)
+MANIFEST = Manifest(format=2, model="a-model", thumbnail=64, slots=8, tones=3, code=16, depth=8, cells=16)
 
 
 def look_of(*names: str) -> Look:
-    """A look whose code number i is full of i: 0 is the whole picture's."""
-    codes = np.repeat(np.arange(len(names) + 1, dtype=np.float32)[:, None], MANIFEST.code, axis=1)
-    return Look("a look", MANIFEST.model, codes, ("whole", *names))
+    """A look whose code number i is full of i, from 1 on; the tones' codes are full of -1, -2, -3."""
+    numbers = np.arange(1, len(names) + 1, dtype=np.float32), -np.arange(1, MANIFEST.tones + 1, dtype=np.float32)
+    codes, tones = (np.repeat(n[:, None], MANIFEST.code, axis=1) for n in numbers)
+    return Look("a look", MANIFEST.model, tones, codes, names)
 
 
 def regions_named(*names: str) -> Regions:
@@ -39,8 +41,8 @@ def regions_named(*names: str) -> Regions:
 
 
 def code_at(maps: np.ndarray, codes: np.ndarray, region: np.ndarray) -> float:
-    """The one code that the pixels of `region` get."""
-    mixed = np.einsum("nhw,nc->hwc", maps, codes)[region > 0.5]
+    """The one code that the pixels of `region` get, 0 if they are left to the tones."""
+    mixed = np.einsum("nhw,nc->hwc", maps, codes[: len(maps)])[region > 0.5]
     assert np.ptp(mixed) == 0
     return float(mixed[0, 0])
 
@@ -51,8 +53,9 @@ def test_round_trip(tmp_path: Path, names: tuple[str, ...]) -> None:
     write_look(tmp_path / "a.look", look)
     back = read_look(tmp_path / "a.look", MANIFEST)
     assert (back.name, back.model, back.names) == (look.name, look.model, look.names)
-    assert back.codes.dtype == np.float32
+    assert back.codes.dtype == back.tones.dtype == np.float32
     np.testing.assert_array_equal(back.codes, look.codes)
+    np.testing.assert_array_equal(back.tones, look.tones)
     assert [p.name for p in tmp_path.iterdir()] == ["a.look"]
 
 
@@ -60,8 +63,9 @@ def test_file_is_plain_safetensors(tmp_path: Path) -> None:
     write_look(tmp_path / "a.look", look_of("sky"))
     data = (tmp_path / "a.look").read_bytes()
     header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
-    assert header["codes"]["shape"] == [2, MANIFEST.code]
-    assert json.loads(header["__metadata__"]["regions"]) == ["whole", "sky"]
+    assert header["codes"]["shape"] == [1, MANIFEST.code]
+    assert header["tones"]["shape"] == [MANIFEST.tones, MANIFEST.code]
+    assert json.loads(header["__metadata__"]["regions"]) == ["sky"]
     assert len(data) < 1000
 
 
@@ -76,91 +80,86 @@ def test_writing_to_a_wrong_place(tmp_path: Path) -> None:
 def test_regions_are_matched_by_name(order: tuple[str, ...]) -> None:
     regions = regions_named(*order)
     maps, codes = assign(look_of("sky", "ground"), regions, 8)
-    assert (maps.shape, codes.shape) == ((8, 32, 32), (8, 16))
+    assert (maps.shape, codes.shape) == ((8, 32, 32), (8 + 3, 16))
     assert (maps.dtype, codes.dtype) == (np.float32, np.float32)
     for name, region in zip(regions.names, regions.maps, strict=True):
         assert code_at(maps, codes, region) == {"sky": 1, "ground": 2}[name]
-    assert maps[2:].max() == codes[2:].max() == 0
+    assert maps[2:].max() == codes[2:8].max() == 0
     np.testing.assert_array_equal(maps.sum(0), 1)
+    np.testing.assert_array_equal(codes[8:, 0], [-1, -2, -3])
 
 
-def test_unknown_regions_share_the_whole(tmp_path: Path) -> None:
+def test_unknown_regions_are_left_to_the_tones() -> None:
     regions = regions_named("sky", "water", "ground", "person")
     look = look_of("ground", "sky")
     maps, codes = assign(look, regions, 8)
     expected = {"sky": 2, "ground": 1, "water": 0, "person": 0}
     for name, region in zip(regions.names, regions.maps, strict=True):
         assert code_at(maps, codes, region) == expected[name]
-    assert int((maps.reshape(8, -1).max(1) > 0).sum()) == 3
+    np.testing.assert_array_equal(maps.sum(0), regions.maps[0] + regions.maps[2])
     assert unmatched(look, regions) == ["water", "person"]
 
 
-def test_no_region_is_known() -> None:
-    maps, codes = assign(look_of("sky"), regions_named("1", "2", "3"), 8)
-    np.testing.assert_array_equal(maps[0], 1)
-    assert maps[1:].max() == 0
-    assert codes.max() == 0
-
-
-def test_frame_without_masks_takes_the_whole() -> None:
-    look = look_of("sky", "ground")
-    maps, codes = assign(look, whole(32), 8)
-    np.testing.assert_array_equal(maps[0], 1)
-    np.testing.assert_array_equal(codes, np.zeros((8, 16)))
-    assert unmatched(look, whole(32)) == []
+@pytest.mark.parametrize("regions", [regions_named("1", "2", "3"), no_regions(32)], ids=["strange", "none"])
+def test_no_region_is_known(regions: Regions) -> None:
+    maps, codes = assign(look_of("sky", "ground"), regions, 8)
+    assert maps.shape == (8, 32, 32)
+    assert maps.max() == codes[:8].max() == 0
+    np.testing.assert_array_equal(codes[8:, 5], [-1, -2, -3])
 
 
 @pytest.mark.parametrize(("count", "strangers"), [(8, 0), (7, 1), (8, 1), (9, 0), (12, 3), (20, 0)])
 def test_more_regions_than_slots(count: int, strangers: int) -> None:
-    """The first ones, which are the largest, keep their own light; all others take the whole's."""
+    """The first ones, which are the largest, keep their own light; all others are left to the tones."""
     names = [str(i) for i in range(count)]
     regions = regions_named(*names, *(f"stranger {i}" for i in range(strangers)))
     maps, codes = assign(look_of(*names), regions, 8)
-    np.testing.assert_array_equal(maps.sum(0), 1)
-    own = count if count + bool(strangers) <= 8 else 7
     for i, region in enumerate(regions.maps):
-        assert code_at(maps, codes, region) == (i + 1 if i < own else 0)
+        assert code_at(maps, codes, region) == (i + 1 if i < min(count, 8) else 0)
 
 
 def test_one_slot() -> None:
     regions = regions_named("sky", "ground")
     maps, codes = assign(look_of("sky", "ground"), regions, 1)
-    np.testing.assert_array_equal(maps, np.ones((1, 32, 32)))
-    assert codes.max() == 0
+    np.testing.assert_array_equal(maps[0], regions.maps[0])
+    np.testing.assert_array_equal(codes[:, 0], [1, -1, -2, -3])
 
 
 def test_make_look(bundle: ModelBundle) -> None:
-    """Each region has its own code, whatever the number of regions, and the first is the whole picture's."""
+    """Each region has its own code, whatever the number of regions, and the tones do not depend on them."""
     reference = np.random.default_rng(0).integers(0, 256, (120, 100, 3), dtype=np.uint8)
     plain = make_look(bundle, "plain", reference)
-    assert (plain.model, plain.names) == (bundle.manifest.model, ("whole",))
-    assert plain.codes.shape == (1, bundle.manifest.code)
+    assert (plain.model, plain.names) == (bundle.manifest.model, ())
+    assert plain.codes.shape == (0, bundle.manifest.code)
+    assert plain.tones.shape == (bundle.manifest.tones, bundle.manifest.code)
     columns = np.minimum(np.arange(100) // 5, 19).astype(np.uint8)
     mask = Mask(np.repeat(columns[None], 120, axis=0), tuple(f"r{i}" for i in range(20)))
-    look = make_look(bundle, "parts", reference, mask)
-    assert look.names == ("whole", *mask.names)
-    assert look.codes.shape == (21, bundle.manifest.code)
+    look = make_look(bundle, "parts", reference, regions_of(mask, bundle.manifest.thumbnail // 2))
+    assert look.names == mask.names
+    assert look.codes.shape == (20, bundle.manifest.code)
     assert np.isfinite(look.codes).all()
-    np.testing.assert_allclose(look.codes[0], plain.codes[0], atol=1e-4)
+    np.testing.assert_allclose(look.tones, plain.tones, atol=1e-4)
 
 
 def test_make_look_keeps_the_largest_regions(bundle: ModelBundle) -> None:
     rows = np.repeat(np.arange(100, dtype=np.uint8)[:, None], 100, axis=1)
     rows[-2:] = 97
     names = tuple(str(i) for i in range(256))
-    look = make_look(bundle, "many", np.zeros((100, 100, 3), np.uint8), Mask(rows, names))
+    regions = regions_of(Mask(rows, names), bundle.manifest.thumbnail // 2)
+    look = make_look(bundle, "many", np.zeros((100, 100, 3), np.uint8), regions)
     assert len(look.names) == len(look.codes) == MAX_REGIONS
-    assert look.names[:2] == ("whole", "97")
+    assert look.names[0] == "97"
 
 
 def test_made_looks_do_not_depend_on_the_order_of_regions(bundle: ModelBundle) -> None:
     reference = np.random.default_rng(1).integers(0, 256, (64, 64, 3), dtype=np.uint8)
     labels = np.zeros((64, 64), np.uint8)
     labels[:20] = 1
-    first = make_look(bundle, "a", reference, Mask(labels, ("ground", "sky")))
-    second = make_look(bundle, "a", reference, Mask(1 - labels, ("sky", "ground")))
+    size = bundle.manifest.thumbnail // 2
+    first = make_look(bundle, "a", reference, regions_of(Mask(labels, ("ground", "sky")), size))
+    second = make_look(bundle, "a", reference, regions_of(Mask(1 - labels, ("sky", "ground")), size))
     a, b = (dict(zip(look.names, look.codes, strict=True)) for look in (first, second))
-    assert set(a) == {"whole", "sky", "ground"}
+    assert set(a) == {"sky", "ground"}
     for name in a:
         np.testing.assert_allclose(a[name], b[name], atol=1e-4)
 
@@ -169,7 +168,7 @@ def test_find_look(bundle: ModelBundle, tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.chdir(tmp_path)
     name = embedded_looks()[0]
     embedded = find_look(name, bundle.manifest)
-    write_look(tmp_path / "other.look", Look("other", embedded.model, embedded.codes + 1, embedded.names))
+    write_look(tmp_path / "other.look", replace(embedded, name="other", codes=embedded.codes + 1))
     assert find_look("other.look", bundle.manifest).name == "other"
     (tmp_path / name).write_bytes(b"in the way")
     np.testing.assert_array_equal(find_look(name, bundle.manifest).codes, embedded.codes)

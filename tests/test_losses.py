@@ -9,7 +9,16 @@ from skimage.color import rgb2lab  # noqa: E402
 from torch import Tensor  # noqa: E402
 
 from hueglass.train.colour import to_lab  # noqa: E402
-from hueglass.train.losses import out_of_range, reconstruction, sliced_wasserstein, smoothness  # noqa: E402
+from hueglass.train.losses import (  # noqa: E402
+    borders,
+    box_blur,
+    correspondence,
+    grid_distance,
+    out_of_range,
+    reconstruction,
+    sliced_wasserstein,
+    smoothness,
+)
 
 MANY = 4096
 """Directions enough for their mean to be that of the sphere, to a few parts in a hundred."""
@@ -176,3 +185,55 @@ def test_lab_gradients_are_finite_and_those_of_finite_differences() -> None:
     assert torch.isfinite(every.grad).all()
     inside = (0.1 + 0.8 * torch.rand(10, 3, dtype=torch.float64)).requires_grad_()
     assert torch.autograd.gradcheck(to_lab, (inside,))
+
+
+def test_weights_say_where_an_error_counts() -> None:
+    output, target = torch.zeros(1, 3, 4, 4), torch.zeros(1, 3, 4, 4)
+    output[..., :2] = 0.5
+    weights = torch.ones(1, 1, 4, 4)
+    weights[..., :2] = 3
+    assert float(reconstruction(output, target)) == pytest.approx(0.25, abs=1e-3)
+    assert float(reconstruction(output, target, weights)) == pytest.approx(0.75, abs=2e-3)
+
+
+def test_box_blur_is_the_mean_of_what_lies_inside() -> None:
+    x = torch.rand(2, 3, 9, 7)
+    blurred = box_blur(x, 5)
+    for y, column in ((0, 0), (4, 3), (8, 6), (1, 5)):
+        window = x[..., max(0, y - 2) : y + 3, max(0, column - 2) : column + 3]
+        np.testing.assert_allclose(blurred[..., y, column].numpy(), window.mean((2, 3)).numpy(), atol=1e-6)
+
+
+def test_borders_are_where_regions_meet_and_nowhere_else() -> None:
+    near = borders(halves(100, 50), width=0.03)[0, 0]
+    assert near.shape == (100, 100)
+    assert float(near[:, 47:53].min()) > 0.2
+    assert float(near[:, 49:51].min()) > 0.8
+    assert float(near[:, :47].max()) == float(near[:, 53:].max()) == 0
+    assert float(borders(whole(100)).max()) == 0
+
+
+def test_grids_are_compared_at_the_vertices_that_pixels_use() -> None:
+    """A dark picture uses the lowest depth plane alone."""
+    dark = torch.full((1, 3, 16, 16), 0.02)
+    grid, target = torch.zeros(1, 4, 2, 2, 12), torch.zeros(1, 4, 2, 2, 12)
+    target[:, 1:] = 5
+    assert float(grid_distance(grid, target, dark, torch.tensor([True]))) < 2e-3
+    target[:, 0, 0] = 1
+    assert float(grid_distance(grid, target, dark, torch.tensor([True]))) == pytest.approx(0.5, abs=2e-3)
+    assert float(grid_distance(grid, target, dark, torch.tensor([False]))) == 0
+
+
+def test_correspondence_is_the_log_of_the_attention_that_lands_in_the_right_region() -> None:
+    """Two tones; the first lies wholly in the style's left region, the second three quarters in its right one."""
+    style, tones = halves(8, 2), torch.zeros(1, 2, 8, 8)
+    tones[:, 0, :, 0], tones[:, 1, :, 1:5] = 1, 1
+    attention = torch.tensor([0.9, 0.1]).reshape(1, 2, 1, 1).expand(1, 2, 8, 8)
+    left, right = 0.9 + 0.1 / 4, 0.1 * 3 / 4
+    expected = -(0.5 * np.log(left + 1e-3) + 0.5 * np.log(right + 1e-3))
+    known = torch.tensor([True])
+    assert float(correspondence(attention, halves(8, 4), tones, style, known)) == pytest.approx(expected, rel=1e-4)
+    assert float(correspondence(attention, halves(8, 4), tones, style, ~known)) == 0
+    perfect = torch.cat([halves(8, 4)], 1)
+    alike = correspondence(perfect, halves(8, 4), halves(8, 2), style, known)
+    assert float(alike) < 1e-2

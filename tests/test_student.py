@@ -19,6 +19,7 @@ from hueglass.train.student import (  # noqa: E402
     StudentConfig,
     gaussian_transport,
     halve,
+    new_networks,
     opponent,
     region_histogram,
     region_moments,
@@ -27,23 +28,30 @@ from hueglass.train.student import (  # noqa: E402
     spread,
 )
 
-TINY = StudentConfig(thumbnail=64, code=32, width=16, hidden=24, pair=16)
+TINY = StudentConfig(thumbnail=64, tones=3, cells=4, code=32, width=16, hidden=24, pair=16, embedding=8)
 HALF = TINY.thumbnail // 2
 
 
 def networks(config: StudentConfig = TINY, trained: bool = False) -> tuple[Student, LookEncoder]:
     """Untrained networks; `trained` ones have a last layer that says something."""
     torch.manual_seed(0)
-    student, encoder = Student(config), LookEncoder(config)
+    student, encoder = new_networks(config)
     if trained:
         torch.nn.init.normal_(student.delta.weight, std=0.1)
+        torch.nn.init.normal_(student.key.weight, std=0.3)
     return student.eval(), encoder.eval()
 
 
 def whole(batch: int = 1, slots: int = TINY.slots) -> Tensor:
+    """One region that covers everything."""
     maps = torch.zeros(batch, slots, HALF, HALF)
     maps[:, 0] = 1
     return maps
+
+
+def nothing(batch: int = 1) -> Tensor:
+    """No region at all: everything is left to the tones."""
+    return torch.zeros(batch, TINY.slots, HALF, HALF)
 
 
 def photo(seed: int = 0, low: float = 0.1, high: float = 0.9) -> Tensor:
@@ -75,21 +83,27 @@ def lower(factor: np.ndarray) -> np.ndarray:
 
 def test_the_networks_are_small() -> None:
     student, encoder = networks(StudentConfig())
-    counts = [sum(p.numel() for p in network.parameters()) for network in (student, encoder)]
-    assert 1e5 < min(counts) < sum(counts) < 1.5e6
+    assert student.trunk is encoder.trunk
+    both = torch.nn.ModuleList([student, encoder])
+    assert 5e5 < sum(p.numel() for p in both.parameters()) < 1.2e6
 
 
 @pytest.mark.parametrize(
-    "config", [TINY, StudentConfig(thumbnail=128, slots=3, depth=5, code=12, width=8, hidden=8, pair=8)]
+    "config",
+    [
+        TINY,
+        TINY.model_copy(update={"cells": 8}),
+        StudentConfig(thumbnail=128, slots=3, tones=2, depth=5, cells=32, code=12, width=8, hidden=8, pair=8),
+    ],
 )
 def test_shapes(config: StudentConfig) -> None:
     student, encoder = networks(config)
-    size, slots, cells = config.thumbnail, config.slots, config.thumbnail // 16
+    size, slots, cells = config.thumbnail, config.slots, config.cells
     maps = random_maps(2, slots, size // 2).float()
     with torch.no_grad():
         codes = encoder(torch.rand(2, 3, size, size), maps)
         grid = student(torch.rand(2, 3, size, size), maps, codes)
-    assert codes.shape == (2, slots, config.code)
+    assert codes.shape == (2, slots + config.tones, config.code)
     assert grid.shape == (2, config.depth, cells, cells, 12)
     assert torch.isfinite(grid).all()
 
@@ -221,11 +235,13 @@ def test_slots_carry_no_meaning() -> None:
     student, encoder = networks(trained=True)
     maps = random_maps(1, TINY.slots, HALF).float()
     order = torch.randperm(TINY.slots, generator=torch.Generator().manual_seed(1))
+    codes_order = torch.cat([order, torch.arange(TINY.slots, TINY.slots + TINY.tones)])
     with torch.no_grad():
         codes = encoder(photo(1), maps)
         grid = student(photo(2), maps, codes)
-        assert_close(encoder(photo(1), maps[:, order]), codes[:, order])
-        assert_close(student(photo(2), maps[:, order], codes[:, order]), grid)
+        assert_close(encoder(photo(1), maps[:, order]), codes[:, codes_order])
+        assert_close(student(photo(2), maps[:, order], codes[:, codes_order]), grid)
+        codes[:, TINY.slots :] = 0
         assert float((student(photo(2), maps[:, order], codes) - grid).abs().max()) > 0.01
 
 
@@ -238,7 +254,9 @@ def test_empty_slots_do_not_count() -> None:
     with torch.no_grad():
         codes = encoder(photo(1), whole())
         other = codes.clone()
-        other[:, 1:] = torch.randn(1, TINY.slots - 1, TINY.code, generator=torch.Generator().manual_seed(2))
+        other[:, 1:] = torch.randn(
+            1, TINY.slots + TINY.tones - 1, TINY.code, generator=torch.Generator().manual_seed(2)
+        )
         assert_close(student(photo(2), whole(), other), student(photo(2), whole(), codes), atol=1e-6)
 
 
@@ -268,11 +286,12 @@ def test_a_regions_code_acts_inside_its_region() -> None:
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
-def test_untrained_a_picture_in_its_own_light_stays_as_it_is(seed: int) -> None:
+@pytest.mark.parametrize("maps", [whole(), nothing()], ids=["a region", "tones"])
+def test_untrained_a_picture_in_its_own_light_stays_as_it_is(seed: int, maps: Tensor) -> None:
     student, encoder = networks()
     content = photo(seed)
     with torch.no_grad():
-        output = render(student(content, whole(), encoder(content, whole())), content)
+        output = render(student(content, maps, encoder(content, maps)), content)
     assert float((output - content).abs().max()) < 3e-3
     assert float((output - content).abs().mean()) < 1e-3
 
@@ -303,13 +322,62 @@ def test_codes_begin_with_the_moments() -> None:
     with torch.no_grad():
         codes = encoder(photo(1), maps)
         mean, factor = region_moments(opponent(halve(halve(photo(1)))), halve(maps))
-    assert_close(codes[..., :MOMENTS], torch.cat([mean, factor], -1), atol=1e-6)
+    assert_close(codes[:, : TINY.slots, :MOMENTS], torch.cat([mean, factor], -1), atol=1e-6)
+
+
+def test_tones_divide_the_whole_reference_whatever_its_regions() -> None:
+    _, encoder = networks()
+    with torch.no_grad():
+        codes, tones = encoder.encode(photo(1), whole())
+        others, same = encoder.encode(photo(1), random_maps(1, TINY.slots, HALF).float())
+        mean, factor = region_moments(opponent(halve(halve(photo(1)))), tones)
+    assert tones.shape == (1, TINY.tones, 16, 16)
+    assert float(tones.min()) > 0
+    assert_close(tones.sum(1), torch.ones(1, 16, 16))
+    assert_close(codes[:, TINY.slots :, :MOMENTS], torch.cat([mean, factor], -1), atol=1e-6)
+    assert_close(others[:, TINY.slots :], codes[:, TINY.slots :])
+    assert torch.equal(tones, same)
+
+
+def test_pixels_look_at_the_tone_whose_key_they_match() -> None:
+    """Attention written out: a softmax over dot products of embedded pixels with prototypes moved by the codes."""
+    student, encoder = networks(trained=True)
+    with torch.no_grad():
+        codes = encoder(photo(1), nothing())
+        _, attention = student.match(photo(2), nothing(), codes)
+        _, embedded = student.trunk(photo(2))
+    prototypes, bias = (x.detach().numpy() for x in (student.trunk.prototypes.weight, student.trunk.prototypes.bias))
+    keys = codes[0, TINY.slots :].numpy() @ student.key.weight.detach().numpy().T + student.key.bias.detach().numpy()
+    logits = np.einsum("ke,ehw->khw", prototypes + keys[:, :-1], embedded[0].numpy())
+    logits = np.exp(logits + (bias + keys[:, -1])[:, None, None])
+    np.testing.assert_allclose(attention[0].numpy(), logits / logits.sum(0), atol=1e-5)
+
+
+def test_what_no_region_covers_takes_the_light_of_the_tones() -> None:
+    """Left half in a region, right half in none: other tones change the right half alone."""
+    student, encoder = networks()
+    content = torch.cat([photo(3, 0.1, 0.3)[..., :32], photo(3, 0.7, 0.9)[..., 32:]], -1)
+    maps = nothing()
+    maps[:, 0, :, : HALF // 2] = 1
+    with torch.no_grad():
+        codes, other = encoder(content, maps), encoder(photo(5), maps)
+        changed = codes.clone()
+        changed[:, TINY.slots :] = other[:, TINY.slots :]
+        before, after = (render(student(content, maps, c), content) for c in (codes, changed))
+    change = (after - before).abs().mean(1)[0]
+    assert float(change[:, 40:].mean()) > 0.1
+    assert float(change[:, :24].mean()) < 0.04 * float(change[:, 40:].mean())
+
+
+def test_cells_must_divide_the_maps() -> None:
+    with pytest.raises(ValueError, match="cells is 12, expected a divisor of half the thumbnail, 128"):
+        StudentConfig(cells=12)
 
 
 def test_every_parameter_is_trained() -> None:
     """Two steps, as a last layer of zeros lets no gradient through."""
     student, encoder = networks(trained=True)
-    maps = random_maps(1, TINY.slots, HALF).float()
+    maps = 0.5 * random_maps(1, TINY.slots, HALF).float()
     output = render(student(photo(1), maps, encoder(photo(2), maps)), photo(1))
     (output - photo(3)).square().mean().backward()
     for network in (student, encoder):

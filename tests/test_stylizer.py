@@ -36,7 +36,7 @@ def look(bundle: ModelBundle) -> Look:
     labels = np.zeros((72, 128), np.uint8)
     labels[:, 64:] = 1
     light = np.clip(reference + picture() / 3 - 40, 0, 255).astype(np.uint8)
-    return make_look(bundle, "halves", light, Mask(labels, ("a", "b")))
+    return make_look(bundle, "halves", light, regions_of(Mask(labels, ("a", "b")), bundle.manifest.thumbnail // 2))
 
 
 def warmth(image: np.ndarray) -> float:

@@ -15,18 +15,21 @@ from safetensors.torch import load_file, save_file
 
 from hueglass.infer.errors import HueglassError, UsageError
 
-from .student import LookEncoder, Student, StudentConfig
+from .student import LookEncoder, Student, StudentConfig, new_networks
 
 WEIGHTS = "student.safetensors"
 RESUME = "resume.pt"
 SETTINGS = "student.json"
+TRUNK = "trunk."
+"""The networks share it: it is written once."""
 
 
 def save_weights(folder: Path, student: Student, encoder: LookEncoder, facts: dict) -> None:
     """Write the two networks, their sizes and `facts` (steps, scores, configuration) to `folder`, each file whole."""
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {f"student.{k}": v.contiguous() for k, v in student.state_dict().items()}
-    tensors |= {f"encoder.{k}": v.contiguous() for k, v in encoder.state_dict().items()}
+    own = {k: v for k, v in encoder.state_dict().items() if not k.startswith(TRUNK)}
+    tensors |= {f"encoder.{k}": v.contiguous() for k, v in own.items()}
     part = folder / f"{WEIGHTS}.part"
     save_file(tensors, part)
     os.replace(part, folder / WEIGHTS)
@@ -46,9 +49,10 @@ def load_weights(folder: Path) -> tuple[Student, LookEncoder, dict]:
         facts = json.loads((folder / SETTINGS).read_text())
         config = StudentConfig.model_validate(facts.pop("student"))
         tensors = load_file(folder / WEIGHTS)
-        student, encoder = Student(config), LookEncoder(config)
+        student, encoder = new_networks(config)
         student.load_state_dict(_part(tensors, "student."))
-        encoder.load_state_dict(_part(tensors, "encoder."))
+        trunk = {k: v for k, v in student.state_dict().items() if k.startswith(TRUNK)}
+        encoder.load_state_dict(trunk | _part(tensors, "encoder."))
     except (SafetensorError, ValueError, KeyError, RuntimeError, TypeError, AttributeError) as error:
         raise HueglassError(f"{folder}: broken checkpoint: {str(error).splitlines()[0]}") from None
     return student.eval(), encoder.eval(), facts

@@ -1,32 +1,45 @@
 """Training the student, top to bottom.
 
-Half of every batch is self-supervised (an exact target exists), half unpaired (only the reference's colours
-exist, region by region). All losses but the first hold for both halves.
+Every batch has samples of three kinds (see `samples`): graded ones teach it to follow any reference exactly,
+the teacher's targets what a photorealistic transfer looks like, unpaired ones to be faithful to every region.
 """
 
 import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
 
-from hueglass.datasets.photos import Photo, load_photos, split, street_photos
+from hueglass.datasets.photos import Photo, held_out, load_photos, split, street_photos
+from hueglass.datasets.targets import Target, read_targets
 from hueglass.infer.errors import UsageError
 from hueglass.infer.files import disk_errors
 from hueglass.infer.images import write_image
 
+from . import schedule
 from .bilateral import render
 from .checkpoint import load_resume, save_resume, save_weights
-from .losses import LossWeights, out_of_range, reconstruction, sliced_wasserstein, smoothness
+from .losses import (
+    LossWeights,
+    borders,
+    correspondence,
+    grid_distance,
+    out_of_range,
+    reconstruction,
+    sliced_wasserstein,
+    smoothness,
+)
 from .matting_laplacian import laplacian_energy
-from .samples import Batch, SampleConfig, Sampler
-from .scenes import Scenes
-from .student import LookEncoder, Student, StudentConfig
+from .samples import Batch, SampleConfig, Sampler, joined
+from .scenes import Scenes, selection
+from .student import LookEncoder, Student, StudentConfig, new_networks
 
 
 class DataConfig(BaseModel):
@@ -40,6 +53,18 @@ class DataConfig(BaseModel):
     streets: int = Field(0, ge=0, le=1000)
     """Procedural street frames to train on as well."""
     side: int = Field(320, ge=64, le=1024)
+    targets: list[str] = []
+    """Stores of teacher's targets, relative to where the command is run."""
+
+
+class BatchConfig(BaseModel):
+    """Samples of each kind in a batch."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    graded: int = Field(3, ge=1, le=256)
+    taught: int = Field(2, ge=0, le=256)
+    unpaired: int = Field(3, ge=1, le=256)
 
 
 class TrainConfig(BaseModel):
@@ -47,11 +72,12 @@ class TrainConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
+    network: Literal["student"] = "student"
     seed: int = 0
     steps: int = Field(gt=0)
     minutes: float | None = Field(None, gt=0)
     """Stop after this much training time even if steps are left; the learning rate follows whichever ends first."""
-    batch: int = Field(8, ge=2, le=512, multiple_of=2)
+    batch: BatchConfig = BatchConfig()
     learning_rate: float = Field(1e-3, gt=0)
     warmup: int = Field(200, ge=0)
     render_size: int = Field(128, ge=16)
@@ -75,6 +101,8 @@ class TrainConfig(BaseModel):
     def _slots_suffice(self) -> "TrainConfig":
         if self.samples.most_regions > self.student.slots:
             raise ValueError(f"samples.most_regions is {self.samples.most_regions}, expected at most student.slots")
+        if bool(self.batch.taught) != bool(self.data.targets):
+            raise ValueError("expected data.targets and batch.taught either both or neither")
         return self
 
 
@@ -92,6 +120,8 @@ class Training:
     seconds: float = 0.0
     scores: dict[str, float] = field(default_factory=dict)
     """Of the last measurement on held-out scenes."""
+    best: float = -math.inf
+    """The highest `selection` so far: that of the weights that are kept."""
 
     def parameters(self) -> list[torch.nn.Parameter]:
         return list(self.both.parameters())
@@ -104,11 +134,19 @@ class Training:
         return student, encoder
 
 
-def load_data(config: DataConfig, folder: Path | None) -> tuple[list[Photo], list[Photo]]:
-    """Photographs to train on and photographs to watch.
+@dataclass(frozen=True)
+class Data:
+    """Photographs and teacher's targets."""
 
-    Where `watched` folders are given, labelled frames are not held out beside them: in a filmed sequence the
-    next frame, which is trained on, looks the same.
+    photos: list[Photo]
+    targets: list[Target]
+
+
+def load_data(config: DataConfig, folder: Path | None) -> tuple[Data, Data]:
+    """What to train on and what to watch.
+
+    Where `watched` folders are given, filmed frames are not held out beside them: the next frame, which is trained
+    on, looks the same. UsageError if there is too little of anything.
     """
     streets = street_photos(config.streets, config.side)
     training, held_out = split(streets + _load(config.photos, config.side, folder))
@@ -117,8 +155,19 @@ def load_data(config: DataConfig, folder: Path | None) -> tuple[list[Photo], lis
     if not training:
         raise UsageError("the configuration names too little data, expected photos or streets, two at least")
     if config.watched:
-        held_out = [p for p in held_out if p.labels is None] + _load(config.watched, config.side, folder)
-    return training, held_out
+        held_out = [p for p in held_out if not p.filmed] + _load(config.watched, config.side, folder)
+    taught, watched = load_targets(config.targets)
+    return Data(training, taught), Data(held_out, watched)
+
+
+def load_targets(stores: list[str]) -> tuple[list[Target], list[Target]]:
+    """Targets with grids to train on, and those to watch: one in twenty, by the name of the content."""
+    targets = [t for store in stores for t in read_targets(Path(store)) if t.grid is not None]
+    held = [held_out(str(t.provenance.get("pair", {}).get("content", t.name)), 20) for t in targets]
+    training = [t for t, h in zip(targets, held, strict=True) if not h]
+    if stores and not training:
+        raise UsageError(f"{', '.join(stores)}: too few targets, expected two at least")
+    return training, [t for t, h in zip(targets, held, strict=True) if h] or training[:1]
 
 
 def _load(names: list[str], side: int, folder: Path | None) -> list[Photo]:
@@ -127,20 +176,33 @@ def _load(names: list[str], side: int, folder: Path | None) -> list[Photo]:
     return [photo for name in names for photo in load_photos(Path(folder or ".") / name, side)]
 
 
-def start(config: TrainConfig, photos: list[Photo], device: torch.device) -> Training:
+def start(config: TrainConfig, data: Data, device: torch.device) -> Training:
     """A training at step 0."""
     torch.manual_seed(config.seed)
-    student, encoder = Student(config.student).to(device), LookEncoder(config.student).to(device)
-    both = torch.nn.ModuleList([student, encoder])
-    averaged = torch.optim.swa_utils.AveragedModel(
-        both, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(config.average)
-    )
+    student, encoder = new_networks(config.student)
+    both = torch.nn.ModuleList([student, encoder]).to(device)
+    averaged = torch.optim.swa_utils.AveragedModel(both, multi_avg_fn=partial(move_average, config.average))
     if config.bfloat16:
-        for part in (student.trunk, student.conditioned, encoder.trunk):
+        for part in (student.trunk, student.conditioned):
             _in_bfloat16(part, device)
     optimiser = torch.optim.AdamW(both.parameters(), lr=config.learning_rate, betas=(0.9, 0.99), weight_decay=1e-4)
-    sampler = Sampler(config.samples, photos, config.student.thumbnail, config.student.slots, config.seed)
+    sizes = (config.student.thumbnail, config.student.slots)
+    sampler = Sampler(config.samples, data.photos, data.targets, *sizes, config.seed)
     return Training(student, encoder, both, averaged, optimiser, sampler)
+
+
+@torch.no_grad()
+def move_average(decay: float, averaged: list[Tensor], now: list[Tensor], count: Tensor) -> None:
+    """One step of an exponential moving average that forgets the untrained weights soon: of few, nearly their mean."""
+    weight = max(1 - decay, 9 / (10 + float(count)))
+    for mean, value in zip(averaged, now, strict=True):
+        mean.lerp_(value, weight)
+
+
+def draw(sampler: Sampler, counts: BatchConfig) -> Batch:
+    """The samples of one step: graded, then unpaired, then taught ones."""
+    kinds = [sampler.graded(counts.graded), sampler.unpaired(counts.unpaired)]
+    return joined(kinds + ([sampler.taught(counts.taught)] if counts.taught else []))
 
 
 def run(config: TrainConfig, folder: Path, data: Path | None, report: Callable[[Training, dict], None]) -> Training:
@@ -156,8 +218,8 @@ def run(config: TrainConfig, folder: Path, data: Path | None, report: Callable[[
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if config.threads:
         torch.set_num_threads(config.threads)
-    photos, held_out = load_data(config.data, data)
-    training = start(config, photos, device)
+    seen, held_out = load_data(config.data, data)
+    training = start(config, seen, device)
     resume(training, config, folder)
     watch = Watch(config, held_out, folder)
     while progress(training, config) < 1:
@@ -172,27 +234,34 @@ def run(config: TrainConfig, folder: Path, data: Path | None, report: Callable[[
 
 
 def progress(training: Training, config: TrainConfig) -> float:
-    """How much of the training is done, 0 to 1: by steps or by minutes, whichever is further."""
-    by_time = training.seconds / (60 * config.minutes) if config.minutes else 0.0
-    return min(1.0, max(training.step / config.steps, by_time))
+    """How much of the training is done, 0 to 1."""
+    return schedule.progress(training.step, config.steps, training.seconds, config.minutes)
 
 
 def set_learning_rate(training: Training, config: TrainConfig) -> None:
-    """A linear warm-up, then half a cosine down to a hundredth."""
-    warm = min(1.0, (training.step + 1) / (config.warmup + 1))
-    fall = 0.505 + 0.495 * math.cos(math.pi * progress(training, config))
+    rate = schedule.learning_rate(config.learning_rate, training.step, config.warmup, progress(training, config))
     for group in training.optimiser.param_groups:
-        group["lr"] = config.learning_rate * warm * fall
+        group["lr"] = rate
 
 
-def checkpoint(training: Training, config: TrainConfig, folder: Path) -> None:
-    student, encoder = training.saved()
+def keep_best(training: Training, config: TrainConfig, folder: Path) -> None:
+    """Save the averaged weights if no earlier ones scored higher on the held-out scenes."""
+    score = selection(training.scores)
+    if score <= training.best:
+        return
+    training.best = score
     facts = {
         "step": training.step,
         "seconds": round(training.seconds),
         "scores": training.scores,
         "config": config.model_dump(),
     }
+    with disk_errors(folder):
+        save_weights(folder, *training.saved(), facts)
+
+
+def checkpoint(training: Training, config: TrainConfig, folder: Path) -> None:
+    """Save what it takes to go on."""
     state = {
         "both": training.both.state_dict(),
         "averaged": training.averaged.state_dict(),
@@ -200,12 +269,12 @@ def checkpoint(training: Training, config: TrainConfig, folder: Path) -> None:
         "sampler": training.sampler.state(),
         "torch": torch.get_rng_state(),
         "scores": training.scores,
+        "best": training.best,
         "step": training.step,
         "seconds": training.seconds,
         "config": config.model_dump_json(),
     }
     with disk_errors(folder):
-        save_weights(folder, student, encoder, facts)
         save_resume(folder, state)
 
 
@@ -221,20 +290,22 @@ def resume(training: Training, config: TrainConfig, folder: Path) -> None:
     training.optimiser.load_state_dict(state["optimiser"])
     training.sampler.restore(state["sampler"])
     torch.set_rng_state(state["torch"])
-    training.step, training.seconds, training.scores = state["step"], state["seconds"], state["scores"]
+    training.step, training.seconds = state["step"], state["seconds"]
+    training.scores, training.best = state["scores"], state["best"]
 
 
 class Watch:
     """What is written while training: events after every few steps, checkpoints and contact sheets by the clock."""
 
-    def __init__(self, config: TrainConfig, held_out: list[Photo], folder: Path) -> None:
+    def __init__(self, config: TrainConfig, held_out: Data, folder: Path) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
         self.folder = folder
-        self.scenes = Scenes.draw(held_out, config.student.thumbnail, config.student.slots, config.samples)
+        sizes = (config.student.thumbnail, config.student.slots)
+        self.scenes = Scenes.draw(held_out.photos, held_out.targets, *sizes, config.samples)
         self.events = SummaryWriter(str(folder / "events"))
-        (folder / "sheets").mkdir(parents=True, exist_ok=True)
-        self.saved = self.shown = time.monotonic()
+        (folder / "sheets").mkdir(exist_ok=True)
+        self.shown = self.saved = time.monotonic()
 
     def after_step(self, training: Training, losses: dict[str, float], config: TrainConfig) -> None:
         if training.step % 20 == 0:
@@ -242,17 +313,18 @@ class Watch:
                 self.events.add_scalar(f"loss/{name}", value, training.step)
         now = time.monotonic()
         if now - self.shown > 60 * config.sheet_minutes:
-            self.show(training)
+            self.show(training, config)
         if now - self.saved > 60 * config.checkpoint_minutes:
             checkpoint(training, config, self.folder)
             self.saved = now
 
-    def show(self, training: Training) -> None:
-        """Measure on the held-out scenes and draw the contact sheet."""
+    def show(self, training: Training, config: TrainConfig) -> None:
+        """Measure on the held-out scenes, keep the weights if they are the best, and draw the contact sheet."""
         student, encoder = training.saved()
         training.scores = self.scenes.measure(student, encoder)
         for name, value in training.scores.items():
             self.events.add_scalar(f"held_out/{name}", value, training.step)
+        keep_best(training, config, self.folder)
         sheet = self.scenes.sheet(student, encoder)
         write_image(self.folder / "sheets" / f"{training.step:07d}.jpg", sheet)
         self.events.add_image("held_out", sheet, training.step, dataformats="HWC")
@@ -260,7 +332,7 @@ class Watch:
         self.shown = time.monotonic()
 
     def finish(self, training: Training, config: TrainConfig) -> None:
-        self.show(training)
+        self.show(training, config)
         checkpoint(training, config, self.folder)
         self.events.close()
 
@@ -268,26 +340,18 @@ class Watch:
 def _in_bfloat16(part: torch.nn.Module, device: torch.device) -> None:
     plain = part.forward
 
-    def forward(x: Tensor) -> Tensor:
+    def forward(x: Tensor) -> Tensor | tuple[Tensor, ...]:
         with torch.autocast(device.type, torch.bfloat16):
-            return plain(x).float()
+            out = plain(x)
+        return out.float() if isinstance(out, Tensor) else tuple(y.float() for y in out)
 
     part.forward = forward
 
 
 def train_step(training: Training, config: TrainConfig, device: torch.device) -> dict[str, float]:
     """One step of the optimiser; returns the losses."""
-    half = config.batch // 2
-    taught = _to(training.sampler.self_supervised(half), device)
-    free = _to(training.sampler.unpaired(half), device)
-    content, maps = (
-        torch.cat([taught.content, free.content]),
-        torch.cat([taught.content_maps, free.content_maps]),
-    )
-    reference = torch.cat([taught.reference, free.reference])
-    codes = training.encoder(reference, torch.cat([taught.reference_maps, free.reference_maps]))
-    grid = training.student(content, maps, codes)
-    losses = measure(grid, content, maps, reference, taught, free, config)
+    batch = draw(training.sampler, config.batch).to(device)
+    losses = measure(predict(training.student, training.encoder, batch), batch, config)
     training.optimiser.zero_grad(set_to_none=True)
     losses["total"].backward()
     torch.nn.utils.clip_grad_norm_(training.parameters(), 1.0)
@@ -297,33 +361,56 @@ def train_step(training: Training, config: TrainConfig, device: torch.device) ->
     return {name: float(value.detach()) for name, value in losses.items()}
 
 
-def measure(
-    grid: Tensor,
-    content: Tensor,
-    maps: Tensor,
-    reference: Tensor,
-    taught: Batch,
-    free: Batch,
-    config: TrainConfig,
-) -> dict[str, Tensor]:
-    """All losses of a batch whose first half is `taught` and second half `free`, and their weighted total."""
-    size, half, weights = config.render_size, len(taught.content), config.losses
-    small = F.interpolate(content, size=(size, size), mode="area")
-    output = render(grid, small)
-    assert taught.target is not None
-    target = F.interpolate(taught.target, size=(size, size), mode="area")
-    style = F.interpolate(free.reference, size=(size, size), mode="area")
-    across, along = smoothness(grid)
+@dataclass(frozen=True)
+class Prediction:
+    """What the networks make of a batch: coefficients, and which tones of the reference the pixels look at."""
+
+    grid: Tensor
+    attention: Tensor
+    tones: Tensor
+
+
+def predict(student: Student, encoder: LookEncoder, batch: Batch) -> Prediction:
+    codes, tones = encoder.encode(batch.reference, batch.reference_maps)
+    grid, attention = student.match(batch.content, batch.content_maps, codes)
+    return Prediction(grid, attention, tones)
+
+
+def measure(prediction: Prediction, batch: Batch, config: TrainConfig) -> dict[str, Tensor]:
+    """All losses of a batch (in the order of `draw`) and their weighted total."""
+    weights, size, counts = config.losses, config.render_size, config.batch
+    graded, free = slice(0, counts.graded), slice(counts.graded, counts.graded + counts.unpaired)
+    taught = slice(free.stop, None)
+    small, style = _fit(batch.content, size), _fit(batch.reference, size)
+    regions, style_regions = _fit(batch.content_truth, size), _fit(batch.reference_truth, size)
+    output = render(prediction.grid, small)
+    importance = 1 + weights.border * borders(regions)
+    assert batch.target is not None
+    target = _fit(batch.target, size)
+    across, along = smoothness(prediction.grid)
     losses = {
-        "reconstruction": reconstruction(output[:half], target),
-        "swd": sliced_wasserstein(output[half:], _fit(free.content_maps, size), style, _fit(free.reference_maps, size)),
+        "reconstruction": reconstruction(output[graded], target[graded], importance[graded]),
+        "swd": sliced_wasserstein(output[free], regions[free], style[free], style_regions[free]),
+        "correspondence": _correspondence(prediction, batch),
         "laplacian": laplacian_energy(*_window(small, output, config.laplacian_size)),
         "smooth": across,
         "smooth_depth": along,
         "out_of_range": out_of_range(output),
     }
+    if counts.taught:
+        assert batch.grid is not None
+        assert batch.grid_known is not None
+        losses["teacher"] = reconstruction(output[taught], target[taught], importance[taught])
+        losses["teacher_grid"] = grid_distance(prediction.grid, batch.grid, small, batch.grid_known)
     losses["total"] = sum(getattr(weights, name) * value for name, value in losses.items())
     return losses
+
+
+def _correspondence(prediction: Prediction, batch: Batch) -> Tensor:
+    """Of the regions that both sides have: the last channel of the truth is what the reference lacks."""
+    size = prediction.attention.shape[-1]
+    ours, theirs = (_fit(truth[:, :-1], size) for truth in (batch.content_truth, batch.reference_truth))
+    return correspondence(prediction.attention, ours, prediction.tones, theirs, batch.semantic)
 
 
 def _window(image: Tensor, output: Tensor, size: int) -> tuple[Tensor, Tensor]:
@@ -334,11 +421,5 @@ def _window(image: Tensor, output: Tensor, size: int) -> tuple[Tensor, Tensor]:
     return image[place], output[place]
 
 
-def _fit(maps: Tensor, size: int) -> Tensor:
-    return maps if maps.shape[-1] == size else F.interpolate(maps, size=(size, size), mode="area")
-
-
-def _to(batch: Batch, device: torch.device) -> Batch:
-    target = None if batch.target is None else batch.target.to(device)
-    content, content_maps = batch.content.to(device), batch.content_maps.to(device)
-    return Batch(content, content_maps, batch.reference.to(device), batch.reference_maps.to(device), target)
+def _fit(x: Tensor, size: int) -> Tensor:
+    return x if x.shape[-1] == size else F.interpolate(x, size=(size, size), mode="area")

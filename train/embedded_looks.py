@@ -4,6 +4,7 @@ Their references and the outlines of the references' regions stand in `configs/l
 """
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -15,7 +16,7 @@ import hueglass.configs
 from hueglass.infer.bundle import ModelBundle
 from hueglass.infer.images import read_image
 from hueglass.infer.look import EMBEDDED_LOOKS, SUFFIX, Look, make_look, write_look
-from hueglass.infer.regions import Mask
+from hueglass.infer.regions import Mask, regions_of
 
 REST = "rest"
 """What no outline covers. No frame has a region of this name, so its code is never used."""
@@ -36,7 +37,8 @@ def make_embedded_looks(data: Path, bundle: ModelBundle) -> None:
     references = TypeAdapter(dict[str, Reference]).validate_python(yaml.safe_load(text))
     for name, reference in references.items():
         image = read_image(data / reference.photo)
-        look = make_look(bundle, name, image, outlined(reference, image.shape[:2]))
+        mask = outlined(reference, image.shape[:2])
+        look = make_look(bundle, name, image, regions_of(mask, bundle.manifest.thumbnail // 2))
         write_look(EMBEDDED_LOOKS / f"{name}{SUFFIX}", split_names(look))
 
 
@@ -57,7 +59,8 @@ def split_names(look: Look) -> Look:
         for name in names.split(",")
         if names != REST
     ]
-    return Look(look.name, look.model, np.stack([code for _, code in pairs]), tuple(name for name, _ in pairs))
+    codes, names = np.stack([code for _, code in pairs]), tuple(name for name, _ in pairs)
+    return replace(look, codes=codes, names=names)
 
 
 if __name__ == "__main__":

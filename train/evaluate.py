@@ -9,7 +9,7 @@ from hueglass.datasets.benchmark import OFFICIAL, Pair
 from hueglass.infer.bundle import ModelBundle
 from hueglass.infer.frame import Frame
 from hueglass.infer.look import make_look
-from hueglass.infer.regions import regions_of
+from hueglass.infer.regions import Regions, regions_of
 from hueglass.infer.stylizer import Stylizer
 
 from . import metrics
@@ -18,7 +18,7 @@ from .baselines import CLASSICAL, Transfer, per_region
 METRICS = ("swd", "edge", "resid", "dE")
 HIGHER_IS_BETTER = {"edge"}
 UNTOUCHED = "untouched"
-STUDENT = ("student, masks", "student, no masks")
+STUDENT = ("student, masks", "student, auto regions", "student, no masks")
 
 Method = Callable[[Pair], np.ndarray]
 """From a pair to an output uint8 of the content's size."""
@@ -27,18 +27,31 @@ Scores = dict[str, dict[str, float]]
 
 
 def student_methods(bundle: ModelBundle) -> dict[str, Method]:
-    """The student with the masks of both sides and on the bare photographs, one forward pass each."""
-    return dict(zip(STUDENT, (partial(_with_masks, bundle), partial(_without_masks, bundle)), strict=True))
+    """The student, one forward pass each: with the masks of both sides, with its segmenter's regions (where it has
+    one), and on the bare photographs."""
+    made = (_with_masks, _auto_regions, _without_masks)
+    methods = {name: partial(method, bundle) for name, method in zip(STUDENT, made, strict=True)}
+    return {name: m for name, m in methods.items() if bundle.segmenter is not None or m.func is not _auto_regions}
 
 
 def _with_masks(bundle: ModelBundle, pair: Pair) -> np.ndarray:
-    look = make_look(bundle, pair.name, pair.style, pair.style_mask)
-    regions = regions_of(pair.mask, bundle.manifest.thumbnail // 2)
-    return Stylizer(bundle, look)(Frame(pair.content, 0.0, 0), regions).image
+    size = bundle.manifest.thumbnail // 2
+    return _transferred(bundle, pair, regions_of(pair.mask, size), regions_of(pair.style_mask, size))
+
+
+def _auto_regions(bundle: ModelBundle, pair: Pair) -> np.ndarray:
+    assert bundle.segmenter is not None
+    ours, theirs = (bundle.segmenter(bundle.thumbnail(image)) for image in (pair.content, pair.style))
+    return _transferred(bundle, pair, ours, theirs)
 
 
 def _without_masks(bundle: ModelBundle, pair: Pair) -> np.ndarray:
-    return Stylizer(bundle, make_look(bundle, pair.name, pair.style))(Frame(pair.content, 0.0, 0)).image
+    return _transferred(bundle, pair, None, None)
+
+
+def _transferred(bundle: ModelBundle, pair: Pair, regions: Regions | None, style_regions: Regions | None) -> np.ndarray:
+    look = make_look(bundle, pair.name, pair.style, style_regions)
+    return Stylizer(bundle, look)(Frame(pair.content, 0.0, 0), regions).image
 
 
 def _global(transfer: Transfer, pair: Pair) -> np.ndarray:

@@ -42,7 +42,8 @@ def grade(image: Tensor, dials: Tensor) -> Tensor:
     exposure, balance, shadows, highlights = dials[:, :1], dials[:, 1:4], dials[:, 8:11], dials[:, 11:14]
     gamma, contrast, saturation, hue = dials[:, 4:8].split(1, 1)
     black, white = dials[:, 14:].split(1, 1)
-    x = (image.clamp_min(1e-5) ** 2.2 * torch.exp(exposure + balance)).clamp(1e-6, 1) ** (torch.exp(gamma) / 2.2)
+    # Exposure is in linear light, 2.2 its gamma: (x^2.2 e)^(g / 2.2) is (x e^(1 / 2.2))^g, one power instead of two.
+    x = (image * torch.exp((exposure + balance) / 2.2)).clamp(1e-3, 1) ** torch.exp(gamma)
     x = x + contrast * (x * x * (3 - 2 * x) - x)
     luma = (x * x.new_tensor(LUMA)[:, None, None]).sum(1, keepdim=True)
     x = luma + torch.exp(saturation) * _turn(x - luma, hue)

@@ -8,60 +8,89 @@ import torch
 from torch import Tensor
 
 from hueglass.datasets.photos import Photo
+from hueglass.datasets.targets import Target
 
 from .baselines import monge_kantorovich
 from .bilateral import render
-from .losses import sliced_wasserstein
+from .losses import borders, sliced_wasserstein
 from .samples import Batch, SampleConfig, Sampler
 from .student import LookEncoder, Student
 
 CHUNK = 8
-KINDS = {"global": {"local": 0.0, "shown": 0.0}, "local": {"local": 1.0, "shown": 1.0}}
+GRADED = {"global": {"local": 0.0, "shown": 0.0}, "local": {"local": 1.0, "shown": 1.0}}
+"""One grade for all, found without regions; a grade per region, regions shown."""
+SEEN = {"shown": 1.0, "hidden": 0.0}
+"""Whether the networks are shown the regions."""
 
 
 @dataclass(frozen=True)
 class Scenes:
-    """Batches of each self-supervised kind (one grade for all; one per region, regions shown), and unpaired ones."""
+    """Batches with exact targets by kind of grade; with the teacher's targets, and without targets, by what is seen."""
 
+    graded: dict[str, list[Batch]]
     taught: dict[str, list[Batch]]
-    free: list[Batch]
+    free: dict[str, list[Batch]]
 
     @staticmethod
     def draw(
-        photos: list[Photo], thumbnail: int, slots: int, config: SampleConfig, batches: int = 6, seed: int = 7
+        photos: list[Photo],
+        targets: list[Target],
+        thumbnail: int,
+        slots: int,
+        config: SampleConfig,
+        batches: int = 6,
+        seed: int = 7,
     ) -> "Scenes":
-        sampler = Sampler(config, photos, thumbnail, slots, seed)
-        taught = {
-            kind: [sampler.self_supervised(CHUNK, **shares) for _ in range(batches)] for kind, shares in KINDS.items()
-        }
-        return Scenes(taught, [sampler.unpaired(CHUNK) for _ in range(batches)])
+        plain = config.model_copy(update={"soft": 0.0, "regraded": 0.0})
+        sampler = Sampler(plain, photos, targets, thumbnail, slots, seed)
+        graded = {k: [sampler.graded(CHUNK, **kind) for _ in range(batches)] for k, kind in GRADED.items()}
+        taught = {k: [sampler.taught(CHUNK, v, 1.0) for _ in range(batches)] for k, v in SEEN.items() if targets}
+        free = {k: [sampler.unpaired(CHUNK, v, 1.0) for _ in range(batches)] for k, v in SEEN.items()}
+        return Scenes(graded, taught, free)
 
     def measure(self, student: Student, encoder: LookEncoder) -> dict[str, float]:
-        """Mean PSNR in dB per kind beside global Monge-Kantorovich's on the same samples; swd of the unpaired."""
+        """Mean PSNR in dB to known targets (beside global Monge-Kantorovich's) and to the teacher's; `bleed`, how
+        much larger the error is where regions meet; and swd region to region, in CIELAB units."""
         scores = {}
-        for kind, batches in self.taught.items():
+        for kind, batches in self.graded.items():
             pairs = [(b, stylize(student, encoder, b)) for b in batches]
             scores[f"psnr_{kind}"] = _mean([psnr(out, b.target) for b, out in pairs])
             scores[f"psnr_{kind}_monge_kantorovich"] = _mean([psnr(_transfer(b), b.target) for b in batches])
+            if kind == "local":
+                scores["bleed"] = float(np.mean([bleed(out, b) for b, out in pairs]))
+        for seen, batches in self.taught.items():
+            scores[f"psnr_teacher_{seen}"] = _mean([psnr(stylize(student, encoder, b), b.target) for b in batches])
         with torch.random.fork_rng():
             torch.manual_seed(0)
-            distances = [float(_distance(b, stylize(student, encoder, b))) for b in self.free]
-            untouched = [float(_distance(b, b.content)) for b in self.free]
-        scores["swd"], scores["swd_untouched"] = (
-            100 * float(np.mean(distances)),
-            100 * float(np.mean(untouched)),
-        )
+            for seen, batches in self.free.items():
+                distances = [_distance(b, stylize(student, encoder, b)) for b in batches]
+                scores[f"swd_{seen}"] = 100 * float(np.mean(distances))
+            scores["swd_untouched"] = 100 * float(np.mean([_distance(b, b.content) for b in self.free["shown"]]))
         return {name: round(value, 3) for name, value in scores.items()}
 
     def sheet(self, student: Student, encoder: LookEncoder) -> np.ndarray:
         """A contact sheet (uint8): content, reference, output and, where there is one, target."""
-        shown = [b for batches in self.taught.values() for b in batches[:1]] + self.free[:2]
+        kinds = [*self.graded.values(), *self.taught.values(), *self.free.values()]
         rows = []
-        for batch in shown:
+        for batch in [batches[0] for batches in kinds]:
             out = stylize(student, encoder, batch)
             target = batch.target if batch.target is not None else torch.zeros_like(out)
             rows += [_strip(x) for x in (batch.content, batch.reference, out, target)]
         return np.vstack(rows)
+
+
+def selection(scores: dict[str, float]) -> float:
+    """By what the weights to keep are chosen: decibels to known targets less colour distance to references."""
+    gains = ("psnr_global", "psnr_local", "psnr_teacher_shown", "psnr_teacher_hidden")
+    return sum(scores.get(name, 0.0) for name in gains) - scores["swd_shown"] - scores["swd_hidden"]
+
+
+def bleed(output: Tensor, batch: Batch) -> float:
+    """Mean absolute error where regions meet (within 3 % of the picture), over that further inside."""
+    assert batch.target is not None
+    near = torch.nn.functional.interpolate(borders(batch.content_truth), size=output.shape[-2:]) > 0.05
+    error = (output - batch.target).abs().mean(1, keepdim=True)
+    return float(error[near].mean() / error[~near].mean())
 
 
 @torch.no_grad()
@@ -89,9 +118,10 @@ def _transfer(batch: Batch) -> Tensor:
     return torch.stack([torch.from_numpy(monge_kantorovich(c, s)).permute(2, 0, 1) for c, s in pairs])
 
 
-def _distance(batch: Batch, output: Tensor) -> Tensor:
+def _distance(batch: Batch, output: Tensor) -> float:
     half = torch.nn.functional.avg_pool2d
-    return sliced_wasserstein(half(output, 2), batch.content_maps, half(batch.reference, 2), batch.reference_maps)
+    ours, theirs = batch.content_truth[:, :-1], batch.reference_truth[:, :-1]
+    return float(sliced_wasserstein(half(output, 2), ours, half(batch.reference, 2), theirs))
 
 
 def _strip(pictures: Tensor, size: int = 128) -> np.ndarray:

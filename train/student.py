@@ -1,21 +1,26 @@
 """The student: the whole network in one file.
 
-    LookEncoder   reference photo, its regions                 -> a code per region, once per look
-    Student       thumbnail, its regions, a code per region    -> coefficients of a bilateral grid
+    LookEncoder   reference photo, its regions                 -> a code per region and per tone, once per look
+    Student       thumbnail, its regions, the codes            -> coefficients of a bilateral grid
 
 Both see a picture through the same summary: per region, colour moments and a luma histogram with the mean
 colour of every bin. The student starts from the closed-form answer to "give this region the colours of that
 one" (the Knothe-Rosenblatt map between two Gaussians), spread over the grid by where each region's pixels
 really lie in space *and* luma, and learns everything that the closed form gets wrong. Regions are treated
 alike whatever their slot, so slots carry no meaning of their own.
+
+What no region covers is matched by the networks themselves: the encoder divides the whole reference softly into
+*tones*, the student finds for every pixel the tones that it resembles (attention: embedded pixels against the
+tones' keys), and from there on a tone is one more region.
 """
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 
+from hueglass.infer.bundle import TONES
 from hueglass.infer.regions import SLOTS
 
 from .bilateral import depth_tents, guide_map
@@ -33,7 +38,7 @@ COVARIANCE_FLOOR = (1e-3, 2e-4, 2e-4)
 MOMENTS = 9
 """A code begins with the mean (3) and the lower Cholesky factor (6) of its region's colours."""
 HISTOGRAM_BINS = 8
-SUMMARY = MOMENTS + 4 * HISTOGRAM_BINS
+SUMMARY = MOMENTS + 4 * HISTOGRAM_BINS + 1
 
 
 class StudentConfig(BaseModel):
@@ -43,16 +48,23 @@ class StudentConfig(BaseModel):
 
     thumbnail: int = Field(256, ge=64, le=512, multiple_of=64)
     slots: int = Field(SLOTS, ge=1, le=SLOTS)
+    tones: int = Field(8, ge=1, le=TONES)
+    """Soft parts of the reference that serve where no region is given."""
     depth: int = Field(8, ge=2, le=32)
+    cells: int = Field(16, ge=4, le=64)
+    """Cells of the grid along each side of the frame."""
     code: int = Field(128, gt=MOMENTS, le=1024)
     width: int = Field(96, ge=8, le=256)
     hidden: int = Field(128, ge=8, le=512)
     pair: int = Field(64, ge=8, le=256)
+    embedding: int = Field(32, ge=4, le=128)
+    """Length of the vectors by which pixels are matched with tones."""
 
-    @property
-    def cells(self) -> int:
-        """Cells of the grid along each side of the frame."""
-        return self.thumbnail // 16
+    @model_validator(mode="after")
+    def _cells_divide(self) -> "StudentConfig":
+        if (self.thumbnail // 2) % self.cells:
+            raise ValueError(f"cells is {self.cells}, expected a divisor of half the thumbnail, {self.thumbnail // 2}")
+        return self
 
 
 def opponent(image: Tensor) -> Tensor:
@@ -96,9 +108,10 @@ def region_histogram(image: Tensor, regions: Tensor) -> Tensor:
 
 
 def region_summary(image: Tensor, regions: Tensor) -> Tensor:
-    """All that is measured, not learned, of each region: mean, Cholesky factor, histogram (B, R, SUMMARY)."""
+    """All that is measured, not learned, of each region: mean, Cholesky factor, histogram, area (B, R, SUMMARY)."""
     mean, factor = region_moments(opponent(image), regions)
-    return torch.cat([mean, factor, region_histogram(image, regions)], -1)
+    area = regions.mean((2, 3))[..., None]
+    return torch.cat([mean, factor, region_histogram(image, regions), area], -1)
 
 
 def region_average(features: Tensor, regions: Tensor) -> Tensor:
@@ -110,6 +123,10 @@ def region_average(features: Tensor, regions: Tensor) -> Tensor:
 
 def halve(x: Tensor) -> Tensor:
     return F.avg_pool2d(x, 2)
+
+
+def enlarge(x: Tensor, factor: int) -> Tensor:
+    return F.interpolate(x, scale_factor=factor, mode="bilinear", align_corners=False)
 
 
 def _triangular(factor: Tensor) -> Tensor:
@@ -193,38 +210,81 @@ class Residual(nn.Module):
         return F.relu(x + self.second(F.relu(self.first(x))))
 
 
+class Trunk(nn.Module):
+    """What both networks see in a picture (B, 3, T, T): features (B, width, T/16, T/16), embedded pixels
+    (B, embedding, T/4, T/4). They share one, so that alike things are embedded alike in frame and reference."""
+
+    def __init__(self, config: StudentConfig) -> None:
+        super().__init__()
+        width, embedding = config.width, config.embedding
+        self.quarter = nn.Sequential(down(3, 16), down(16, 32))
+        self.eighth = down(32, 64)
+        self.sixteenth = nn.Sequential(down(64, width), Residual(width), Residual(width))
+        self.surroundings = nn.Linear(width, width)
+        self.laterals = nn.ModuleList(nn.Conv2d(channels, embedding, 1) for channels in (32, 64, width))
+        self.embed = nn.Sequential(nn.ReLU(), nn.Conv2d(embedding, embedding, 3, 1, 1))
+        self.prototypes = nn.Linear(embedding, config.tones)
+
+    def forward(self, picture: Tensor) -> tuple[Tensor, Tensor]:
+        quarter = self.quarter(picture)
+        eighth = self.eighth(quarter)
+        features = self.sixteenth(eighth)
+        features = features + self.surroundings(features.mean((2, 3)))[:, :, None, None]
+        coarse = self.laterals[1](eighth) + enlarge(self.laterals[2](features), 2)
+        return features, self.embed(self.laterals[0](quarter) + enlarge(coarse, 2))
+
+    def tones(self, embedded: Tensor, keys: Tensor | float = 0.0) -> Tensor:
+        """Share of each tone in embedded pixels (B, embedding, h, w): (B, tones, h, w), summing to 1.
+
+        A softmax over dot products with the tones' prototypes, shifted by `keys` (B, tones, embedding + 1).
+        """
+        b, _, h, w = embedded.shape
+        keys = keys + torch.cat([self.prototypes.weight, self.prototypes.bias[:, None]], 1)[None]
+        logits = torch.matmul(keys[..., :-1], embedded.flatten(2)) + keys[..., -1:]
+        return torch.softmax(logits, 1).reshape(b, -1, h, w)
+
+
 class LookEncoder(nn.Module):
-    """Reference (B, 3, T, T) sRGB in [0, 1] and region maps (B, slots, T/2, T/2) in [0, 1] -> codes (B, slots, code).
+    """Reference (B, 3, T, T) sRGB in [0, 1] and region maps (B, slots, T/2, T/2) in [0, 1]
+    -> codes (B, slots + tones, code): of the regions, then of the tones of the whole reference.
 
     The first nine numbers of a code are its region's colour moments, the others are learned.
     """
 
-    def __init__(self, config: StudentConfig) -> None:
+    def __init__(self, config: StudentConfig, trunk: Trunk) -> None:
         super().__init__()
         self.config = config
-        width = config.width
-        self.trunk = nn.Sequential(down(3, 16), down(16, 32), down(32, width), Residual(width))
-        self.head = mlp(SUMMARY + 2 * width, config.hidden * 2, config.code - MOMENTS)
+        self.trunk = trunk
+        self.head = mlp(SUMMARY + 2 * config.width, config.hidden * 2, config.code - MOMENTS)
 
     def forward(self, reference: Tensor, regions: Tensor) -> Tensor:
-        quarter = halve(regions)
-        summary = region_summary(halve(halve(reference)), quarter)
-        features, eighth = self.trunk(reference), halve(quarter)
-        average = region_average(features, eighth)
-        deviation = (region_average(features * features, eighth) - average**2).clamp_min(1e-6).sqrt()
+        return self.encode(reference, regions)[0]
+
+    def encode(self, reference: Tensor, regions: Tensor) -> tuple[Tensor, Tensor]:
+        """The codes, and where the tones lie in the reference: (B, tones, T/4, T/4), summing to 1."""
+        features, embedded = self.trunk(reference)
+        tones = self.trunk.tones(embedded)
+        maps = torch.cat([halve(regions), tones], 1)
+        summary = region_summary(halve(halve(reference)), maps)
+        coarse = F.avg_pool2d(maps, 4)
+        average = region_average(features, coarse)
+        deviation = (region_average(features * features, coarse) - average**2).clamp_min(1e-6).sqrt()
         learned = self.head(torch.cat([summary, average, deviation], -1))
-        return torch.cat([summary[..., :MOMENTS], learned], -1)
+        return torch.cat([summary[..., :MOMENTS], learned], -1), tones
 
 
 class Student(nn.Module):
     """Thumbnail (B, 3, T, T) sRGB in [0, 1], region maps (B, slots, T/2, T/2) in [0, 1] that sum to at most 1, codes
-    (B, slots, code) -> coefficients (B, depth, T/16, T/16, 12)."""
+    (B, slots + tones, code) -> coefficients (B, depth, cells, cells, 12). What no map covers goes to the tones."""
 
-    def __init__(self, config: StudentConfig) -> None:
+    def __init__(self, config: StudentConfig, trunk: Trunk) -> None:
         super().__init__()
         self.config = config
         width, hidden, pair = config.width, config.hidden, config.pair
-        self.trunk = nn.Sequential(down(3, 16), down(16, 32), down(32, 64), down(64, width), Residual(width))
+        self.trunk = trunk
+        self.key = nn.Linear(config.code, config.embedding + 1)
+        nn.init.zeros_(self.key.weight)
+        nn.init.zeros_(self.key.bias)
         self.pairing = mlp(SUMMARY + width + config.code, 2 * hidden, pair + 1)
         gate = self.pairing[2]
         assert isinstance(gate, nn.Linear)
@@ -241,8 +301,19 @@ class Student(nn.Module):
         nn.init.zeros_(self.delta.bias)
 
     def forward(self, thumbnail: Tensor, regions: Tensor, codes: Tensor) -> Tensor:
+        return self.match(thumbnail, regions, codes)[0]
+
+    def match(self, thumbnail: Tensor, regions: Tensor, codes: Tensor) -> tuple[Tensor, Tensor]:
+        """The coefficients, and by how much each pixel resembles each tone: attention (B, tones, T/4, T/4)."""
+        features, embedded = self.trunk(thumbnail)
+        matched = self.trunk.tones(embedded, self.key(codes[:, self.config.slots :]))
+        uncovered = 1 - regions.sum(1, keepdim=True)
+        maps = torch.cat([regions, uncovered * enlarge(matched, 2)], 1)
+        return self.predict(thumbnail, features, maps, codes), matched
+
+    def predict(self, thumbnail: Tensor, features: Tensor, regions: Tensor, codes: Tensor) -> Tensor:
+        """Coefficients for regions (B, slots + tones, T/2, T/2), each with its code."""
         half, quarter = halve(thumbnail), halve(regions)
-        features = self.trunk(thumbnail)
         shares, pixels = self.vertices(half, regions)
         summary = region_summary(halve(half), quarter)
         pairs, transports = self.pair(summary, region_average(features, F.avg_pool2d(quarter, 4)), codes)
@@ -251,8 +322,8 @@ class Student(nn.Module):
         return self.coefficients(cells, mixed, pixels)
 
     def vertices(self, image: Tensor, regions: Tensor) -> tuple[Tensor, Tensor]:
-        """What lies at each vertex: regions' shares (B, cells^2, depth, slots), and mean colour and mass (..., 5)."""
-        n, slots = self.config.cells, self.config.slots
+        """What lies at each vertex: regions' shares (B, cells^2, depth, R), and mean colour and mass (..., 5)."""
+        n, slots = self.config.cells, regions.shape[1]
         tents = depth_tents(guide_map(image), self.config.depth)
         sums = splat(torch.cat([regions, image, torch.ones_like(image[:, :1])], 1), tents, n)
         full = spread(sums, n)
@@ -262,7 +333,7 @@ class Student(nn.Module):
         return shares / (shares.sum(-1, keepdim=True) + 1e-4), pixels
 
     def pair(self, summary: Tensor, seen: Tensor, codes: Tensor) -> tuple[Tensor, Tensor]:
-        """What each region has to do: a learned vector (B, slots, pair) and a closed-form map (B, slots, 12)."""
+        """What each region has to do: a learned vector (B, R, pair) and a closed-form map (B, R, 12)."""
         task, gate = self.pairing(torch.cat([summary, seen, codes], -1)).split([self.config.pair, 1], -1)
         mean, factor = summary[..., :3], summary[..., 3:MOMENTS]
         return task, gaussian_transport(mean, factor, codes[..., :MOMENTS], torch.sigmoid(gate))
@@ -273,6 +344,7 @@ class Student(nn.Module):
         task = torch.matmul(shares.mean(2), pairs).transpose(1, 2).reshape(b, -1, n, n)
         axis = (torch.arange(n, device=features.device, dtype=features.dtype) + 0.5) / n * 2 - 1
         place = torch.stack([axis[None].expand(n, n), axis[:, None].expand(n, n)])[None].expand(b, 2, n, n)
+        features = features if features.shape[-1] == n else F.interpolate(features, size=(n, n), mode="bilinear")
         x = F.relu(self.enter(torch.cat([features, task, place], 1)))
         return self.conditioned(x).flatten(2).transpose(1, 2)
 
@@ -283,3 +355,9 @@ class Student(nn.Module):
         h = F.relu(self.vertex(F.relu(h)))
         grid = mixed[..., self.config.pair :] + self.delta(h)
         return grid.reshape(b, n, n, depth, 12).permute(0, 3, 1, 2, 4)
+
+
+def new_networks(config: StudentConfig) -> tuple[Student, LookEncoder]:
+    """Untrained networks that share their trunk."""
+    trunk = Trunk(config)
+    return Student(config, trunk), LookEncoder(config, trunk)
