@@ -34,6 +34,8 @@ MASK_COLOURS = {
 }
 MINIMUM_PIXELS = 10
 """A smaller region is a slip of the brush (the rule of Li et al. 2018, FastPhotoStyle)."""
+PRESENT = 0.01
+"""A region found in a smaller share of a picture is a slip of the segmenter."""
 SIZE_TOLERANCE = 2
 """Published masks are a pixel or two off their photographs."""
 
@@ -57,6 +59,12 @@ class Regions:
 def no_regions(size: int) -> Regions:
     """Nothing is known of the picture, over a thumbnail `size` pixels wide."""
     return Regions(np.zeros((0, size, size), np.float32), ())
+
+
+def present(regions: Regions) -> Regions:
+    """Those that a segmenter found in more than PRESENT of the picture."""
+    there = [i for i, region in enumerate(regions.maps) if region.mean() > PRESENT]
+    return Regions(regions.maps[there], tuple(regions.names[i] for i in there))
 
 
 def read_mask(path: Path, image_size: tuple[int, int]) -> Mask:

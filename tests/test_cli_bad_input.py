@@ -152,7 +152,29 @@ WRONG_USE = {
     "region without mask": ((*MAKE, "--region", "sky=blue"), "expected --mask FILE"),
     "region of no label": ((*MAKE, "--mask", "in.png", "--region", "sky=bleu"), "cyan, magenta)"),
     "region without label": ((*MAKE, "--mask", "in.png", "--region", "sky"), "sky: expected NAME=LABEL"),
-    "region named whole": ((*MAKE, "--mask", "in.png", "--region", "whole=blue"), "whole=blue: expected another name"),
+    "masks and a segmenter": (
+        ("photo", "in.png", "OUT.png", "--style", "ref.png", "--masks", "in.png", "ref.png", "--auto-regions"),
+        "expected one of them",
+    ),
+    "a mask and a segmenter": ((*MAKE, "--mask", "in.png", "--auto-regions"), "expected one of them"),
+    "a segmenter without labels": (
+        ("photo", "in.png", "OUT.png", "--style", "ref.png", "--segmenter", "ref.png"),
+        "--segmenter and --labels belong together",
+    ),
+    "labels without a segmenter": (
+        ("video", "in.mp4", "OUT.mp4", "--style", "ref.png", "--labels", "ref.png"),
+        "--segmenter and --labels belong together",
+    ),
+    "no such segmenter": (
+        (*MAKE, "--segmenter", "none.onnx", "--labels", "none.json"),
+        "none.json: no such file",
+    ),
+    "train nothing": (("train",), "expected either CONFIG"),
+    "train both": (("train", "a.yaml", "--tune", "ref.png"), "expected either CONFIG"),
+    "frames without a reference": (("train", "a.yaml", "--on", "in.mp4"), "belong to --tune"),
+    "tune to no look": (("train", "--tune", "ref.png", "-o", "OUT"), ".look"),
+    "tune on one picture": (("train", "--tune", "ref.png", "-o", "OUT.look", "--on", "in.png"), "is one picture"),
+    "tune on nothing": (("train", "--tune", "ref.png", "-o", "OUT.look", "--on", "none"), "none"),
     "escape sequences": (("photo", "a\n\x1b[31mb.png", "OUT.png", "--look", LOOK), r"a\n\x1b[31mb.png: no such file"),
 }
 
@@ -186,16 +208,19 @@ def test_size_that_the_format_cannot_hold(refused: Callable, tmp_path: Path) -> 
 
 
 def look_bytes(bundle: ModelBundle, **changes: object) -> bytes:
-    """A .look file; `changes` replace its codes or its metadata."""
-    codes = changes.pop("codes", np.zeros((2, bundle.manifest.code), np.float32))
-    metadata = {"format": "1", "name": "a", "model": bundle.manifest.model, "regions": '["whole", "sky"]'}
-    return save({str(changes.pop("tensor", "codes")): codes}, {**metadata, **changes})
+    """A .look file of two regions; `changes` replace its tensors (None: left out) or its metadata."""
+    m = bundle.manifest
+    tensors = {"codes": np.zeros((2, m.code), np.float32), "tones": np.zeros((m.tones, m.code), np.float32)}
+    tensors |= {name: changes.pop(name) for name in list(changes) if name in tensors}
+    metadata = {"format": "2", "name": "a", "model": m.model, "regions": '["sky", "sea"]'}
+    return save({name: x for name, x in tensors.items() if x is not None}, {**metadata, **changes})
 
 
 def unusual_dtype(bundle: ModelBundle) -> bytes:
     """Valid safetensors of a type that numpy does not have."""
     code = bundle.manifest.code
-    header = json.dumps({"codes": {"dtype": "F8_E4M3", "shape": [1, code], "data_offsets": [0, code]}}).encode()
+    tensor = {"dtype": "F8_E4M3", "shape": [1, code], "data_offsets": [0, code]}
+    header = json.dumps({"__metadata__": {"model": bundle.manifest.model}, "tones": tensor}).encode()
     return struct.pack("<Q", len(header)) + header + bytes(code)
 
 
@@ -203,16 +228,27 @@ BAD_LOOKS: dict[str, tuple[Callable[[ModelBundle], bytes], str]] = {
     "another model": (lambda b: look_bytes(b, model="another-model"), "made by another-model, this model is"),
     "model with line feeds": (lambda b: look_bytes(b, model="a\n\x1b[31m"), r"made by a\n\x1b[31m, this"),
     "narrow": (lambda b: look_bytes(b, codes=np.zeros((2, 5), np.float32)), "float32 (2, 5), expected float32 (2, "),
-    "more names than codes": (lambda b: look_bytes(b, regions='["whole", "sky", "sea"]'), "expected float32 (3, "),
+    "more names than codes": (lambda b: look_bytes(b, regions='["a", "sky", "sea"]'), "expected float32 (3, "),
     "doubles": (lambda b: look_bytes(b, codes=np.zeros((2, b.manifest.code))), "float64"),
-    "not finite": (lambda b: look_bytes(b, codes=np.full((2, b.manifest.code), np.nan, np.float32)), "broken look"),
-    "no regions": (lambda b: look_bytes(b, codes=np.zeros((0, b.manifest.code), np.float32), regions="[]"), "codes"),
-    "names that are numbers": (lambda b: look_bytes(b, regions='["whole", 1]'), "broken look"),
-    "first not whole": (lambda b: look_bytes(b, regions='["sky", "whole"]'), "broken look"),
+    "not finite": (
+        lambda b: look_bytes(b, codes=np.full((2, b.manifest.code), np.nan, np.float32)),
+        "codes are broken",
+    ),
+    "tones not finite": (
+        lambda b: look_bytes(b, tones=np.full((b.manifest.tones, b.manifest.code), np.inf, np.float32)),
+        "tones are broken",
+    ),
+    "too few tones": (
+        lambda b: look_bytes(b, tones=np.zeros((1, b.manifest.code), np.float32)),
+        "tones are float32 (1, ",
+    ),
+    "names that are numbers": (lambda b: look_bytes(b, regions='["sky", 1]'), "broken look"),
+    "names that repeat": (lambda b: look_bytes(b, regions='["sky", "sky"]'), "broken look"),
+    "lists for names": (lambda b: look_bytes(b, regions='[["sky"], []]'), "broken look"),
     "names no JSON": (lambda b: look_bytes(b, regions="sky"), "cannot be read"),
     "names no list": (lambda b: look_bytes(b, regions="null"), "cannot be read"),
     "names deep": (lambda b: look_bytes(b, regions="[" * 100000), "cannot be read"),
-    "another tensor": (lambda b: look_bytes(b, tensor="other"), "cannot be read"),
+    "another tensor": (lambda b: look_bytes(b, tones=None), "cannot be read"),
     "truncated": (lambda b: look_bytes(b)[:-10], "cannot be read"),
     "unusual type": (unusual_dtype, "cannot be read"),
     "endless header": (lambda b: struct.pack("<Q", 1 << 62) + b"{}", "cannot be read"),
@@ -245,7 +281,7 @@ def graph(name: str) -> bytes:
 
 
 BAD_BUNDLES: dict[str, tuple[dict[str, Callable[[], bytes] | None], str]] = {
-    "another format": ({MANIFEST: lambda: manifest(format=2)}, "bundle of format 2, this hueglass reads format 1"),
+    "another format": ({MANIFEST: lambda: manifest(format=3)}, "bundle of format 3, this hueglass reads format 2"),
     "another key": ({MANIFEST: lambda: manifest(**{"a\nb": 1})}, r"broken bundle: a\nb: "),
     "model's name": ({MANIFEST: lambda: manifest(model="a b")}, "broken bundle: model: "),
     "manifest text": ({MANIFEST: lambda: b"hello"}, "broken bundle: the file: "),
@@ -259,7 +295,8 @@ BAD_BUNDLES: dict[str, tuple[dict[str, Callable[[], bytes] | None], str]] = {
     "graphs swapped": ({STUDENT: lambda: graph(LOOK_ENCODER)}, f"{STUDENT}: cannot be run"),
     "another thumbnail": ({MANIFEST: lambda: manifest(thumbnail=64)}, f"{LOOK_ENCODER}: cannot be run"),
     "other slots": ({MANIFEST: lambda: manifest(slots=3)}, f"{LOOK_ENCODER}: cannot be run"),
-    "another code": ({MANIFEST: lambda: manifest(code=77)}, f"{LOOK_ENCODER}: gives (8, "),
+    "another code": ({MANIFEST: lambda: manifest(code=77)}, f"{LOOK_ENCODER}: gives ("),
+    "other tones": ({MANIFEST: lambda: manifest(tones=3)}, f"{LOOK_ENCODER}: gives ("),
     "another depth": ({MANIFEST: lambda: manifest(depth=3)}, f"{STUDENT}: gives ("),
 }
 

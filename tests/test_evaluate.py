@@ -228,7 +228,7 @@ def test_evaluate_pairs_writes_the_whole_report(run: Callable, data: Path, outpu
     assert few["means"] == evaluate.means(few["pairs"])
     assert few["standard_errors"] == evaluate.standard_errors(few["pairs"])
     names = {file.name for file in (report / "pictures").iterdir()}
-    assert len(names) == 3 * 12 + 2
+    assert len(names) == 3 * 13 + 2
     assert {"05-content.jpg", "05-x.jpg", "05-luan-et-al-2017.jpg"} <= names
     assert {"index.html", "sheet0.png"} <= {file.name for file in report.iterdir()}
 

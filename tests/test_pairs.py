@@ -182,9 +182,8 @@ def test_what_students_hold_out_is_not_drawn(tmp_path: Path) -> None:
     distill = pytest.importorskip("hueglass.train.distill", reason="needs torch")
     data = _data(tmp_path)
     config = distill.DataConfig(photos=["photos", "camvid/train"], watched=["camvid/val"])
-    training, held_out = (
-        {p.name for p in photos} for photos in distill.load_data(config.model_copy(update={"side": 64}), data)
-    )
+    sides = distill.load_data(config.model_copy(update={"side": 64}), data)
+    training, held_out = ({p.name for p in side.photos} for side in sides)
     pairs = draw_pairs(data, 600, 0)
     drawn = {Path(path).stem for p in pairs for path in p.paths()}
     assert {Path(p.content).stem for p in pairs} == training

@@ -7,7 +7,17 @@ import pytest
 from PIL import Image
 
 from hueglass.infer.errors import HueglassError, UsageError
-from hueglass.infer.regions import MASK_COLOURS, MINIMUM_PIXELS, Mask, no_regions, read_labels, read_mask, regions_of
+from hueglass.infer.regions import (
+    MASK_COLOURS,
+    MINIMUM_PIXELS,
+    Mask,
+    Regions,
+    no_regions,
+    present,
+    read_labels,
+    read_mask,
+    regions_of,
+)
 
 CODES = np.array(list(MASK_COLOURS.values()), np.uint8)
 NINE = np.repeat(np.repeat(np.arange(9, dtype=np.uint8).reshape(3, 3), 20, axis=0), 30, axis=1)
@@ -172,3 +182,12 @@ def test_nothing_but_slips_is_nothing_known() -> None:
     regions = regions_of(Mask(np.arange(9, dtype=np.uint8).reshape(3, 3), tuple(MASK_COLOURS)), 16)
     assert regions.names == ()
     assert regions.maps.shape == no_regions(16).maps.shape == (0, 16, 16)
+
+
+def test_found_regions_that_hardly_show_are_slips() -> None:
+    maps = np.zeros((3, 20, 20), np.float32)
+    maps[0, :10], maps[1, 10:], maps[2, 0, :4] = 1, 1, 1
+    found = present(Regions(maps, ("sky", "ground", "person")))
+    assert found.names == ("sky", "ground")
+    np.testing.assert_array_equal(found.maps, maps[:2])
+    assert present(no_regions(16)).names == ()

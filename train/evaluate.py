@@ -9,7 +9,7 @@ from hueglass.datasets.benchmark import OFFICIAL, Pair
 from hueglass.infer.bundle import ModelBundle
 from hueglass.infer.frame import Frame
 from hueglass.infer.look import make_look
-from hueglass.infer.regions import Regions, regions_of
+from hueglass.infer.regions import Regions, present, regions_of
 from hueglass.infer.stylizer import Stylizer
 
 from . import metrics
@@ -41,7 +41,7 @@ def _with_masks(bundle: ModelBundle, pair: Pair) -> np.ndarray:
 
 def _auto_regions(bundle: ModelBundle, pair: Pair) -> np.ndarray:
     assert bundle.segmenter is not None
-    ours, theirs = (bundle.segmenter(bundle.thumbnail(image)) for image in (pair.content, pair.style))
+    ours, theirs = (present(bundle.segmenter(bundle.thumbnail(image))) for image in (pair.content, pair.style))
     return _transferred(bundle, pair, ours, theirs)
 
 

@@ -1,0 +1,128 @@
+"""Regions that nobody drew, on the command line: the model's own segmenter, somebody else's, and tuned looks."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from hueglass.datasets.synthetic import render_street, street_scene
+from hueglass.infer.bundle import EMBEDDED, SEGMENTER, ModelBundle
+from hueglass.infer.images import read_image, write_image
+from hueglass.infer.look import embedded_looks, read_look
+from hueglass.infer.regions import REGION_NAMES
+
+LOOK = embedded_looks()[0]
+
+
+@pytest.fixture(scope="module")
+def streets() -> tuple[np.ndarray, np.ndarray]:
+    """A street, and another one under a red sky."""
+    image, _ = render_street(street_scene(3), 1.0, 320, 240)
+    other, labels = render_street(street_scene(4), 1.0, 320, 240)
+    red = np.where((labels == labels[2, 160])[..., None], (200, 60, 40), other)
+    return image, red.astype(np.uint8)
+
+
+@pytest.fixture
+def street(streets: tuple[np.ndarray, np.ndarray], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working folder, with both."""
+    monkeypatch.chdir(tmp_path)
+    for name, image in zip(("in.png", "ref.png"), streets, strict=True):
+        write_image(Path(name), image)
+    return tmp_path
+
+
+def converted(run: Callable, *options: object) -> np.ndarray:
+    outcome = run("photo", "in.png", "out.png", *options)
+    assert (outcome.status, outcome.err) == (0, "")
+    return read_image(Path("out.png"))
+
+
+def redness(image: np.ndarray) -> float:
+    return float(image[..., 0].mean() - image[..., 1:].mean())
+
+
+def test_the_light_of_the_sky_goes_to_the_sky(run: Callable, street: Path, bundle: ModelBundle) -> None:
+    """More of the red lies in the sky than in what is below, and more than without regions."""
+    assert bundle.segmenter is not None
+    image = converted(run, "--style", "ref.png", "--auto-regions")
+    regions = bundle.segmenter(bundle.thumbnail(read_image(Path("in.png"))))
+    sky = np.asarray(Image.fromarray(regions.maps[regions.names.index("sky")]).resize((320, 240))) > 0.9
+    below = np.asarray(Image.fromarray(regions.maps[regions.names.index("ground")]).resize((320, 240))) > 0.9
+    assert min(sky.mean(), below.mean()) > 0.03
+    assert redness(image[sky]) > redness(image[below]) + 40
+
+
+def test_an_embedded_look_finds_its_regions(run: Callable, street: Path) -> None:
+    plain, found = converted(run, "--look", LOOK), converted(run, "--look", LOOK, "--auto-regions")
+    assert np.abs(plain.astype(int) - found).mean() > 1
+
+
+def test_another_segmenter_takes_the_place_of_the_models(run: Callable, street: Path) -> None:
+    """The model's own graph as a file with a label map does the same; with other labels it does not."""
+    Path("labels.json").write_text(json.dumps(REGION_NAMES))
+    files = ("--segmenter", EMBEDDED / SEGMENTER, "--labels", "labels.json")
+    own = converted(run, "--style", "ref.png", "--auto-regions")
+    np.testing.assert_allclose(converted(run, "--style", "ref.png", *files).astype(int), own, atol=1)
+    Path("labels.json").write_text(json.dumps(["all"] * 8))
+    assert np.abs(converted(run, "--style", "ref.png", *files).astype(int) - own).mean() > 1
+
+
+def test_looks_are_made_of_found_regions(run: Callable, street: Path, bundle: ModelBundle) -> None:
+    assert run("look", "make", "ref.png", "-o", "a.look", "--auto-regions").status == 0
+    assert {"sky", "ground"} <= set(read_look(Path("a.look"), bundle.manifest).names) < set(REGION_NAMES)
+    by_look, by_photo = (
+        converted(run, *options, "--auto-regions") for options in (("--look", "a.look"), ("--style", "ref.png"))
+    )
+    np.testing.assert_array_equal(by_look, by_photo)
+
+
+def test_a_bundle_without_a_segmenter_says_so(run: Callable, street: Path) -> None:
+    manifest = json.loads((EMBEDDED / "bundle.json").read_text())
+    folder = street / "plain"
+    folder.mkdir()
+    for file in EMBEDDED.glob("*.onnx"):
+        (folder / file.name).symlink_to(file)
+    (folder / "bundle.json").write_text(json.dumps({**manifest, "regions": []}))
+    outcome = run("photo", "in.png", "out.png", "--style", "ref.png", "--auto-regions", "--model", folder)
+    assert outcome.status == 2
+    assert "this model has no segmenter, expected --segmenter FILE --labels FILE" in outcome.err
+
+
+def test_a_label_map_for_another_graph_is_refused(run: Callable, street: Path) -> None:
+    Path("labels.json").write_text('["sky", "ground"]')
+    files = ("--segmenter", EMBEDDED / SEGMENTER, "--labels", "labels.json")
+    outcome = run("photo", "in.png", "out.png", "--style", "ref.png", *files)
+    assert outcome.status == 2
+    assert "labels.json: is for 2 classes" in outcome.err
+    assert not Path("out.png").exists()
+
+
+def test_a_tuned_look_is_a_look(run: Callable, street: Path, bundle: ModelBundle) -> None:
+    pytest.importorskip("torch")
+    Path("frames").mkdir()
+    for seed in range(12):
+        write_image(Path(f"frames/{seed}.png"), render_street(street_scene(seed), 1.0, 96, 72)[0])
+    outcome = run("train", "--tune", "ref.png", "-o", "a.look", "--on", "frames", "--minutes", "0.05")
+    assert (outcome.status, outcome.err) == (0, "")
+    assert "a.look: tuned on 2 frames" in outcome.out
+    assert "swd on 10 unseen frames with regions" in outcome.out
+    look = read_look(Path("a.look"), bundle.manifest)
+    assert run("look", "make", "ref.png", "-o", "b.look", "--auto-regions").status == 0
+    plain = read_look(Path("b.look"), bundle.manifest)
+    assert look.names == plain.names
+    assert np.abs(look.codes - plain.codes).max() > 1e-3
+    assert converted(run, "--look", "a.look", "--auto-regions").shape == (240, 320, 3)
+
+
+def test_too_few_frames_to_tune_on(run: Callable, street: Path) -> None:
+    pytest.importorskip("torch")
+    Path("frames").mkdir()
+    write_image(Path("frames/one.png"), np.zeros((8, 8, 3), np.uint8))
+    outcome = run("train", "--tune", "ref.png", "-o", "a.look", "--on", "frames")
+    assert outcome.status == 2
+    assert "frames: 1 frames, expected more than 10" in outcome.err
+    assert not Path("a.look").exists()
