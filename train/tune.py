@@ -185,7 +185,7 @@ def distance(student: Student, look: Look, reference: Scene, frames: list[Scene]
         e = example(frame, reference, look, student.config.slots, shown)
         grid = student(e.content, e.maps, look_codes(codes(), look, e.names, student.config.slots))
         output = F.avg_pool2d(render(grid, e.content).clamp(0, 1), 2)
-        found.append(100 * sliced_wasserstein(output, e.truth, F.avg_pool2d(e.style, 2), e.style_truth, 4096, 64))
+        found.append(100 * sliced_wasserstein(output, e.truth, F.avg_pool2d(e.style, 2), e.style_truth, 2048, 32))
     return float(torch.stack(found).mean())
 
 
