@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from hueglass.infer.scene_cut import THRESHOLD, cut_score
+from hueglass.infer.scene_cut import THRESHOLD, CutDetector, cut_score
 from hueglass.infer.sources import VideoSource
 
 DATA = Path(__file__).parents[1] / os.environ.get("HUEGLASS_DATA", "../shared/data")
@@ -120,3 +120,18 @@ def test_real_clips(name: str) -> None:
             before = small
     assert [i for i, score in scores.items() if score > THRESHOLD] == CUTS[name]
     assert max(score for i, score in scores.items() if i not in CUTS[name]) < THRESHOLD / 2
+
+
+def test_the_detector_says_where_shots_begin() -> None:
+    """The first frame, a cut, time going back, and after a reset; nothing else."""
+    rng = np.random.default_rng(3)
+    still = rng.integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    other = np.kron(rng.integers(0, 90, (4, 4, 3), dtype=np.uint8), np.ones((16, 16, 1), np.uint8))
+    detector = CutDetector()
+    shots = [
+        detector.update(x, t) for x, t in ((still, 0.0), (still, 0.04), (other, 0.08), (other, 0.12), (other, 0.1))
+    ]
+    assert shots == [True, False, True, False, True]
+    detector.reset()
+    assert detector.update(other, 0.14)
+    assert not detector.update(other, 0.14)

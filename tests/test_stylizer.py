@@ -3,11 +3,13 @@
 import numpy as np
 import pytest
 
+from hueglass.datasets.synthetic import render_street, street_scene
 from hueglass.infer.bilateral import blend, identity_grid
 from hueglass.infer.bundle import ModelBundle
 from hueglass.infer.errors import UsageError
 from hueglass.infer.frame import Frame
 from hueglass.infer.look import Look, make_look
+from hueglass.infer.region_smoother import RegionSmoother
 from hueglass.infer.regions import Mask, Regions, regions_of
 from hueglass.infer.stylizer import Stylizer
 from hueglass.infer.temporal import Smoother
@@ -116,3 +118,36 @@ def test_a_picture_does_not_depend_on_the_one_before(bundle: ModelBundle, look: 
     alone = stylizer(Frame(picture(), 0.0, 0)).image
     stylizer(Frame(picture(seed=5), 0.1, 1))
     np.testing.assert_array_equal(stylizer(Frame(picture(), 0.2, 2)).image, alone)
+
+
+@pytest.fixture(scope="module")
+def street_look(bundle: ModelBundle) -> Look:
+    """Of a generated street whose regions the segmenter found."""
+    reference, _ = render_street(street_scene(5), 1.0, 160, 120)
+    assert bundle.segmenter is not None
+    return make_look(bundle, "street", reference // 2, bundle.segmenter(bundle.thumbnail(reference)))
+
+
+def test_regions_are_found_where_none_are_given(bundle: ModelBundle, street_look: Look) -> None:
+    frame = Frame(render_street(street_scene(6), 1.0, 160, 120)[0], 0.0, 0)
+    assert bundle.segmenter is not None
+    found = bundle.segmenter(bundle.thumbnail(frame.image))
+    stylizer = Stylizer(bundle, street_look, segmenter=bundle.segmenter)
+    np.testing.assert_array_equal(stylizer.predict(frame), stylizer.predict(frame, found))
+    assert np.abs(stylizer.predict(frame) - Stylizer(bundle, street_look).predict(frame)).max() > 0.01
+
+
+def test_found_regions_are_smoothed_until_a_cut(bundle: ModelBundle, street_look: Look) -> None:
+    """The frame between two others has regions between theirs; the first frame of a shot has its own."""
+    a, b = (Frame(render_street(street_scene(6), t, 160, 120)[0], t, 0) for t in (1.0, 1.04))
+    cut = Frame(render_street(street_scene(8), 1.0, 160, 120)[0] // 3, 1.08, 2)
+    smoother = RegionSmoother(0.1)
+    stylizer = Stylizer(bundle, street_look, smoother=Smoother(0), segmenter=bundle.segmenter, region_smoother=smoother)
+    assert bundle.segmenter is not None
+    maps = [bundle.segmenter(bundle.thumbnail(frame.image)).maps for frame in (a, b, cut)]
+    stylizer.predict(a)
+    stylizer.predict(b)
+    assert smoother.average is not None
+    np.testing.assert_allclose(smoother.average, blend(maps[0], maps[1], 1 - np.exp(-0.4)), atol=2e-3)
+    stylizer.predict(cut)
+    np.testing.assert_allclose(smoother.average, maps[2], atol=1e-5)
