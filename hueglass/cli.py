@@ -330,6 +330,18 @@ def evaluate_held_out(
     evaluate_command.evaluate_held_out(checkpoint, data)
 
 
+@evaluate_app.command("segmenter")
+def evaluate_segmenter(
+    frames: Annotated[Path, typer.Argument(metavar="FRAMES", help="A split of CamVid, its labels in FRAMES_label.")],
+    model: Model = None,
+) -> None:
+    """How well the model's segmenter names what it sees: intersection over union, by region."""
+    _needs_torch()
+    from hueglass import evaluate_command
+
+    evaluate_command.evaluate_segmenter(frames, _bundle(model, "cpu"))
+
+
 @study_app.command("make")
 def study_make(
     outputs: Annotated[list[str], OUTPUTS],

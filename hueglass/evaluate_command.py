@@ -15,6 +15,7 @@ from rich.progress import track
 from rich.table import Table
 
 from hueglass.datasets.benchmark import OutputFolder, Pair, load_pair, output_folders, pair_names
+from hueglass.datasets.photos import load_photos
 from hueglass.infer import native
 from hueglass.infer.bundle import ModelBundle
 from hueglass.infer.errors import HueglassError, UsageError
@@ -24,6 +25,8 @@ from hueglass.report import PICTURES, PairFacts, Report, columns, count_text, pi
 from hueglass.train import evaluate
 from hueglass.workers import in_processes
 
+MAX_SIDE = 1024
+"""Of the shorter side of labelled frames."""
 PROCESSES = 8
 """At most: each takes some 400 MB."""
 Result = TypeVar("Result")
@@ -185,3 +188,34 @@ def evaluate_held_out(checkpoint: Path, data: Path | None) -> None:
     scenes = Scenes.draw(watched.photos, watched.targets, *sizes, config.samples, batches=32)
     for name, value in scenes.measure(student, encoder).items():
         print(f"{name:32} {value:8.3f}")
+
+
+def evaluate_segmenter(frames: Path, bundle: ModelBundle) -> None:
+    """Intersection over union of a bundle's segmenter on a folder of labelled frames, each at its own size.
+
+    Of CamVid, what it leaves unlabelled is ignored, as usual there, and, beside that, counted as "other".
+    UsageError for a folder without labels or a bundle without a segmenter.
+    """
+    from hueglass.train import segment, segment_scores
+
+    if bundle.segmenter is None:
+        raise UsageError(f"{bundle.folder}: this model has no segmenter")
+    photos = [p for p in load_photos(frames, MAX_SIDE) if p.labels is not None]
+    if not photos:
+        raise UsageError(
+            f"{frames}: nobody labelled these pictures, expected a split of CamVid and its labels beside it"
+        )
+    console = Console(stderr=True)
+    found = track(photos, "frames", console=console, disable=not console.is_terminal, transient=True)
+    named = [
+        segment_scores.name_pixels_of(bundle.segmenter(bundle.thumbnail(p.image)), p.image.shape[:2]) for p in found
+    ]
+    known = [segment.known(p, frames) for p in photos]
+    kinds = {"IoU": known, "unlabelled as other": photos}
+    scores = {kind: segment_scores.scores(truth, named, "is") for kind, truth in kinds.items()}
+    table = Table(title=f"{len(photos)} frames of {escape(str(frames))}", title_justify="left")
+    for column in ("", *scores):
+        table.add_column(column, justify="right" if column else "left")
+    for name in scores["unlabelled as other"]:
+        table.add_row(name.removeprefix("is_"), *(f"{s.get(name, float('nan')):.3f}" for s in scores.values()))
+    Console().print(table)

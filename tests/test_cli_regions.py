@@ -126,3 +126,33 @@ def test_too_few_frames_to_tune_on(run: Callable, street: Path) -> None:
     assert outcome.status == 2
     assert "frames: 1 frames, expected more than 10" in outcome.err
     assert not Path("a.look").exists()
+
+
+def test_the_segmenter_is_measured_on_labelled_frames(run: Callable, street: Path, streets: tuple) -> None:
+    """Half of a frame is labelled sky, half unlabelled: everything named sky outside the first half is wrong there."""
+    pytest.importorskip("torch")
+    labels = np.full((240, 320), 11, np.uint8)
+    labels[:120] = 0
+    for folder, name, pixels in (("split", "a.png", streets[0]), ("split_label", "a.png", labels)):
+        Path(folder).mkdir()
+        Image.fromarray(pixels).save(f"{folder}/{name}")
+    outcome = run("evaluate", "segmenter", "split")
+    assert (outcome.status, outcome.err) == (0, "")
+    rows = {line.split("│")[1].strip(): line.split("│")[2:4] for line in outcome.out.splitlines() if "│" in line}
+    ignored, counted = (float(x) for x in rows["sky"])
+    bundle = ModelBundle()
+    assert bundle.segmenter is not None
+    found = np.argmax(bundle.segmenter(bundle.thumbnail(streets[0])).maps, 0)
+    above = float((found[:64] == 0).mean())
+    assert ignored == pytest.approx(above, abs=0.02)
+    assert counted <= ignored + 1e-6
+    assert rows["other"][0].strip() == "nan"
+
+
+def test_frames_that_nobody_labelled_are_no_measure(run: Callable, street: Path) -> None:
+    pytest.importorskip("torch")
+    Path("plain").mkdir()
+    write_image(Path("plain/a.png"), np.zeros((8, 8, 3), np.uint8))
+    outcome = run("evaluate", "segmenter", "plain")
+    assert outcome.status == 2
+    assert "plain: nobody labelled these" in outcome.err

@@ -127,10 +127,10 @@ def _load(names: list[str], side: int, folder: Path | None) -> list[Photo]:
         return []
     if folder is None:
         raise UsageError(f"the configuration names photographs ({names[0]}): say where they are with --data DIR")
-    return [_known(p, folder / name) for name in names for p in load_photos(folder / name, side)]
+    return [known(p, folder / name) for name in names for p in load_photos(folder / name, side)]
 
 
-def _known(photo: Photo, folder: Path) -> Photo:
+def known(photo: Photo, folder: Path) -> Photo:
     """The photograph; if it is a frame of CamVid, with what CamVid left unlabelled as unknown."""
     path = folder.with_name(f"{folder.name}_label") / f"{photo.name}.png"
     if not photo.filmed or not path.is_file():

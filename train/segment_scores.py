@@ -1,12 +1,13 @@
 """How well a segmenter names what it sees: intersection over union, counted over all pixels of a set."""
 
+import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
 
 from hueglass.datasets.masks import UNKNOWN
 from hueglass.datasets.photos import Photo
-from hueglass.infer.regions import REGION_NAMES
+from hueglass.infer.regions import REGION_NAMES, Regions
 
 from .segment_samples import thumbnails
 from .segmenter import Segmenter
@@ -50,6 +51,13 @@ def name_pixels(segmenter: Segmenter, photos: list[Photo]) -> list[np.ndarray]:
             large = F.interpolate(soft[None], size=photo.image.shape[:2], mode="bilinear", align_corners=False)
             named.append(large[0].argmax(0).to(torch.uint8).cpu().numpy())
     return named
+
+
+def name_pixels_of(regions: Regions, size: tuple[int, int]) -> np.ndarray:
+    """The same at run time: the likeliest region (H, W) uint8 of every pixel of a picture of `size` (H, W)."""
+    large = [cv2.resize(soft, size[::-1], interpolation=cv2.INTER_LINEAR) for soft in regions.maps]
+    numbers = np.array([REGION_NAMES.index(name) for name in regions.names], np.uint8)
+    return numbers[np.argmax(large, 0)]
 
 
 def scores(photos: list[Photo], named: list[np.ndarray], group: str) -> dict[str, float]:
