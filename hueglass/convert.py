@@ -15,8 +15,8 @@ from hueglass.infer.frame import Frame
 from hueglass.infer.images import IMAGE_SUFFIXES, read_image, write_image
 from hueglass.infer.look import SUFFIX, Look, find_look, make_look, unmatched, write_look
 from hueglass.infer.region_smoother import RegionSmoother
-from hueglass.infer.regions import Mask, Regions, present, read_mask, regions_of
-from hueglass.infer.segmenter import Segmenter, open_segmenter
+from hueglass.infer.regions import Mask, Regions, read_mask, regions_of
+from hueglass.infer.segmenter import Segmenter, find_regions, open_segmenter
 from hueglass.infer.sinks import VideoSink
 from hueglass.infer.sources import VideoInfo, VideoSource
 from hueglass.infer.stylizer import Stylizer
@@ -134,7 +134,7 @@ def _regions(
     """Those of a picture by its mask file, else by the segmenter, else None."""
     if mask is not None:
         return regions_of(_rename(read_mask(mask, image.shape[:2]), named), bundle.manifest.thumbnail // 2)
-    return None if segmenter is None else present(segmenter(bundle.thumbnail(image)))
+    return None if segmenter is None else find_regions(segmenter, bundle.thumbnail(image))
 
 
 def _warn(message: str) -> None:

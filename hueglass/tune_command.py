@@ -15,7 +15,8 @@ from hueglass.infer.errors import UsageError
 from hueglass.infer.files import not_an_input, writable_place
 from hueglass.infer.images import read_image
 from hueglass.infer.look import SUFFIX, make_look, write_look
-from hueglass.infer.regions import no_regions, present, read_mask, regions_of
+from hueglass.infer.regions import no_regions, read_mask, regions_of
+from hueglass.infer.segmenter import find_regions
 from hueglass.infer.sources import VideoSource
 from hueglass.train.checkpoint import load_weights
 from hueglass.train.tune import Scene, TuneConfig, distance, tune
@@ -72,7 +73,7 @@ def tune_look(
 def _scene(image: np.ndarray, bundle: ModelBundle) -> Scene:
     thumbnail = bundle.thumbnail(image)
     empty = no_regions(bundle.manifest.thumbnail // 2)
-    return Scene(thumbnail, empty if bundle.segmenter is None else present(bundle.segmenter(thumbnail)))
+    return Scene(thumbnail, empty if bundle.segmenter is None else find_regions(bundle.segmenter, thumbnail))
 
 
 def _frames(path: Path | None, side: int) -> Iterator[np.ndarray]:

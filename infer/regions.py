@@ -36,6 +36,8 @@ MINIMUM_PIXELS = 10
 """A smaller region is a slip of the brush (the rule of Li et al. 2018, FastPhotoStyle)."""
 PRESENT = 0.01
 """A region found in a smaller share of a picture is a slip of the segmenter."""
+UNSURE, SURE = 0.3, 0.8
+"""Below the first, the likeliest region of a pixel is not believed at all, above the second wholly."""
 SIZE_TOLERANCE = 2
 """Published masks are a pixel or two off their photographs."""
 
@@ -59,6 +61,16 @@ class Regions:
 def no_regions(size: int) -> Regions:
     """Nothing is known of the picture, over a thumbnail `size` pixels wide."""
     return Regions(np.zeros((0, size, size), np.float32), ())
+
+
+def believed(regions: Regions) -> Regions:
+    """A segmenter's maps with the likelier regions made likelier still, and unsure pixels left to nobody.
+
+    The student matches those by itself, better than by a guess. Powers and bounds were chosen on held-out photographs.
+    """
+    maps = regions.maps**2
+    maps *= np.clip((regions.maps.max(0, initial=0) - UNSURE) / (SURE - UNSURE), 0, 1) / (maps.sum(0) + 1e-6)
+    return Regions(maps, regions.names)
 
 
 def present(regions: Regions) -> Regions:

@@ -37,7 +37,7 @@ from .backends import Graph, GraphInput, OnnxGraph
 from .errors import HueglassError, UsageError, first_problem
 from .files import existing_file
 from .images import resized_square
-from .regions import Regions
+from .regions import Regions, believed, present
 
 MAX_BYTES = 1 << 20
 MAX_CLASSES = 1024
@@ -133,6 +133,11 @@ class Segmenter:
         planar = cv2.dnn.blobFromImage(thumbnail, 1 / 255, mean=[255 * m for m in self.mean])
         planar /= np.array(self.deviation, np.float32)[:, None, None]
         return planar
+
+
+def find_regions(segmenter: Segmenter, thumbnail: np.ndarray) -> Regions:
+    """What can be relied on in a single picture, given its thumbnail (T, T, 3) uint8."""
+    return present(believed(segmenter(thumbnail)))
 
 
 def open_segmenter(graph: Path, labels: Path, map_size: int, device: str = "cpu", threads: int = 0) -> Segmenter:

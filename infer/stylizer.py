@@ -11,7 +11,7 @@ from .errors import UsageError
 from .frame import Frame
 from .look import Look, assign
 from .region_smoother import RegionSmoother
-from .regions import Regions, no_regions
+from .regions import Regions, believed, no_regions
 from .scene_cut import CutDetector
 from .segmenter import Segmenter
 from .temporal import Smoother
@@ -60,7 +60,7 @@ class Stylizer:
         """What the segmenter sees in a frame, smoothed; nothing if there is no segmenter."""
         if self.segmenter is None:
             return self.no_regions()
-        regions = self.segmenter(thumbnail)
+        regions = believed(self.segmenter(thumbnail))
         return regions if self.region_smoother is None else self.region_smoother.update(regions, time, fresh)
 
     def no_regions(self) -> Regions:

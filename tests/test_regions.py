@@ -12,6 +12,7 @@ from hueglass.infer.regions import (
     MINIMUM_PIXELS,
     Mask,
     Regions,
+    believed,
     no_regions,
     present,
     read_labels,
@@ -191,3 +192,14 @@ def test_found_regions_that_hardly_show_are_slips() -> None:
     assert found.names == ("sky", "ground")
     np.testing.assert_array_equal(found.maps, maps[:2])
     assert present(no_regions(16)).names == ()
+
+
+def test_what_a_segmenter_is_unsure_of_is_left_to_nobody() -> None:
+    """Sure, nearly even, and lost pixels, by hand."""
+    maps = np.array([[0.9, 0.55, 0.28], [0.1, 0.45, 0.27]], np.float32)[:, None]
+    found = believed(Regions(maps, ("sky", "ground")))
+    np.testing.assert_allclose(found.maps[:, 0, 0], [0.81 / 0.82, 0.01 / 0.82], atol=1e-4)
+    even = np.array([0.3025, 0.2025]) / 0.505
+    np.testing.assert_allclose(found.maps[:, 0, 1], 0.5 * even, atol=1e-4)
+    np.testing.assert_array_equal(found.maps[:, 0, 2], 0)
+    assert believed(no_regions(16)).maps.shape == (0, 16, 16)

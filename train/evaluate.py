@@ -9,7 +9,8 @@ from hueglass.datasets.benchmark import OFFICIAL, Pair
 from hueglass.infer.bundle import ModelBundle
 from hueglass.infer.frame import Frame
 from hueglass.infer.look import make_look
-from hueglass.infer.regions import Regions, present, regions_of
+from hueglass.infer.regions import Regions, regions_of
+from hueglass.infer.segmenter import find_regions
 from hueglass.infer.stylizer import Stylizer
 
 from . import metrics
@@ -41,7 +42,8 @@ def _with_masks(bundle: ModelBundle, pair: Pair) -> np.ndarray:
 
 def _auto_regions(bundle: ModelBundle, pair: Pair) -> np.ndarray:
     assert bundle.segmenter is not None
-    ours, theirs = (present(bundle.segmenter(bundle.thumbnail(image))) for image in (pair.content, pair.style))
+    images = (pair.content, pair.style)
+    ours, theirs = (find_regions(bundle.segmenter, bundle.thumbnail(image)) for image in images)
     return _transferred(bundle, pair, ours, theirs)
 
 
