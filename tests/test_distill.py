@@ -217,6 +217,23 @@ def test_a_checkpoint_comes_back_as_it_was(tmp_path: Path) -> None:
     assert sorted(p.name for p in (tmp_path / "new" / "folder").iterdir()) == [SETTINGS, WEIGHTS]
 
 
+def test_a_training_can_start_from_a_checkpoint(tmp_path: Path, seen: Data) -> None:
+    torch.manual_seed(3)
+    student, encoder = new_networks(TINY)
+    save_weights(tmp_path, student, encoder, {})
+    training = distill.start(settings(start_from=str(tmp_path)), seen, torch.device("cpu"))
+    for ours, theirs in ((training.student, student), (training.encoder, encoder)):
+        assert all(torch.equal(v, theirs.state_dict()[k]) for k, v in ours.state_dict().items())
+    assert training.student.training
+    assert training.student.trunk is training.encoder.trunk
+    distill.train_step(training, settings(), torch.device("cpu"))
+    wider = TINY.model_copy(update={"width": 24}).model_dump()
+    with pytest.raises(UsageError, match="holds networks of other sizes"):
+        distill.start(settings(start_from=str(tmp_path), student=wider), seen, torch.device("cpu"))
+    with pytest.raises(UsageError, match="no checkpoint here"):
+        distill.start(settings(start_from=str(tmp_path / "none")), seen, torch.device("cpu"))
+
+
 def test_no_checkpoint_is_wrong_use(tmp_path: Path) -> None:
     for folder in (tmp_path, tmp_path / "missing"):
         with pytest.raises(UsageError, match="no checkpoint here"):
@@ -282,7 +299,7 @@ def test_resume_states_come_back(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == [RESUME]
 
 
-@pytest.mark.parametrize("name", ["student.yaml", "tiny.yaml"])
+@pytest.mark.parametrize("name", ["student.yaml", "student_finish.yaml", "tiny.yaml"])
 def test_the_configurations_that_come_along_are_valid(name: str) -> None:
     config = read_config(CONFIGS / name, TrainConfig)
     assert config.steps > config.warmup

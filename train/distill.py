@@ -25,7 +25,7 @@ from hueglass.infer.images import write_image
 
 from . import schedule
 from .bilateral import render
-from .checkpoint import load_resume, save_resume, save_weights
+from .checkpoint import load_resume, load_weights, save_resume, save_weights
 from .losses import (
     LossWeights,
     borders,
@@ -73,6 +73,8 @@ class TrainConfig(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     network: Literal["student"] = "student"
+    start_from: str | None = None
+    """A checkpoint folder whose weights are trained on, relative to where the command is run; none: from chance."""
     seed: int = 0
     steps: int = Field(gt=0)
     minutes: float | None = Field(None, gt=0)
@@ -179,7 +181,7 @@ def _load(names: list[str], side: int, folder: Path | None) -> list[Photo]:
 def start(config: TrainConfig, data: Data, device: torch.device) -> Training:
     """A training at step 0."""
     torch.manual_seed(config.seed)
-    student, encoder = new_networks(config.student)
+    student, encoder = new_networks(config.student) if config.start_from is None else _trained(config)
     both = torch.nn.ModuleList([student, encoder]).to(device)
     averaged = torch.optim.swa_utils.AveragedModel(both, multi_avg_fn=partial(move_average, config.average))
     if config.bfloat16:
@@ -189,6 +191,14 @@ def start(config: TrainConfig, data: Data, device: torch.device) -> Training:
     sizes = (config.student.thumbnail, config.student.slots)
     sampler = Sampler(config.samples, data.photos, data.targets, *sizes, config.seed)
     return Training(student, encoder, both, averaged, optimiser, sampler)
+
+
+def _trained(config: TrainConfig) -> tuple[Student, LookEncoder]:
+    """The networks of `start_from`. UsageError if they are of other sizes."""
+    student, encoder, _ = load_weights(Path(config.start_from or ""))
+    if student.config != config.student:
+        raise UsageError(f"{config.start_from}: holds networks of other sizes, expected those of the configuration")
+    return student.train(), encoder.train()
 
 
 @torch.no_grad()
