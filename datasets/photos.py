@@ -18,7 +18,7 @@ from .synthetic import LABELS, render_street, street_scene
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
 PHOTO_LABELS = Path(__file__).with_name("photo_labels.npz")
-"""Labels drawn by hand for the Berkeley photographs: arrays (h, w) uint8 by "folder/name", smaller than the photos."""
+"""Labels of the Berkeley photographs, by superpixels: arrays (h, w) uint8 by "folder/name", smaller than the photos."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ def load_photos(folder: Path, side: int) -> list[Photo]:
     """Every picture below `folder`, its shorter side at most `side` pixels, sorted by name.
 
     A folder with a neighbour of the same name and "_label" is a CamVid split: its labels come along, and so do
-    the hand-drawn ones of `photo_labels.npz`.
+    those of `photo_labels.npz`.
     UsageError if the folder is missing or holds no picture.
     """
     if not folder.is_dir():
@@ -58,7 +58,7 @@ def _load(path: Path, labels: Path | None, side: int) -> Photo:
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
     if labels is None:
-        numbers = hand_drawn().get(f"{path.parent.name}/{path.stem}")
+        numbers = photo_labels().get(f"{path.parent.name}/{path.stem}")
         if numbers is None:
             return Photo(path.stem, small)
     else:
@@ -67,7 +67,7 @@ def _load(path: Path, labels: Path | None, side: int) -> Photo:
 
 
 @cache
-def hand_drawn() -> dict[str, np.ndarray]:
+def photo_labels() -> dict[str, np.ndarray]:
     """The labels of `photo_labels.npz` by "folder/name"."""
     with np.load(PHOTO_LABELS, allow_pickle=False) as file:
         return {name: file[name] for name in file.files}
