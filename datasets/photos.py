@@ -1,5 +1,6 @@
 """Photographs for training, held in memory at training size, with labels where somebody made some."""
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
@@ -34,36 +35,51 @@ class Photo:
     filmed: bool = False
 
 
-def load_photos(folder: Path, side: int) -> list[Photo]:
+Relabel = Callable[[np.ndarray], np.ndarray]
+"""From CamVid's numbers (H, W) uint8 to labels."""
+
+
+def load_folders(names: list[str], folder: Path | None, side: int, camvid: Relabel = camvid_regions) -> list[Photo]:
+    """The pictures of folders below a data folder. UsageError if there are any and nobody says where it is."""
+    if names and folder is None:
+        raise UsageError(f"the configuration names photographs ({names[0]}): say where they are with --data DIR")
+    return [photo for name in names for photo in load_photos(Path(folder or ".") / name, side, camvid)]
+
+
+def load_photos(folder: Path, side: int, camvid: Relabel = camvid_regions) -> list[Photo]:
     """Every picture below `folder`, its shorter side at most `side` pixels, sorted by name.
 
-    A folder with a neighbour of the same name and "_label" is a CamVid split: its labels come along, and so do
-    those of `photo_labels.npz`.
-    UsageError if the folder is missing or holds no picture.
+    A folder with a neighbour of the same name and "_label" is a CamVid split: its labels come along, read by `camvid`,
+    and so do those of `photo_labels.npz`. UsageError if the folder is missing or holds no picture.
     """
     if not folder.is_dir():
         raise UsageError(f"{folder}: no such folder, expected a folder of photographs")
     files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)
     if not files:
         raise UsageError(f"{folder}: holds no photograph ({', '.join(sorted(SUFFIXES))})")
-    labels = folder.with_name(folder.name + "_label")
+    split = folder.with_name(folder.name + "_label")
+    filmed = split.is_dir()
+    drawn = {} if filmed else photo_labels()
+
+    def load(path: Path) -> Photo:
+        if filmed:
+            return _load(path, side, camvid(read_labels(split / f"{path.stem}.png")), filmed)
+        return _load(path, side, drawn.get(f"{path.parent.name}/{path.stem}"), filmed)
+
     with ThreadPoolExecutor() as pool:
-        return list(pool.map(lambda p: _load(p, labels if labels.is_dir() else None, side), files))
+        return list(pool.map(load, files))
 
 
-def _load(path: Path, labels: Path | None, side: int) -> Photo:
+def _load(path: Path, side: int, labels: np.ndarray | None, filmed: bool) -> Photo:
+    """The picture and its labels, of whatever size, at training size."""
     image = read_image(path)
     height, width = image.shape[:2]
     scale = min(1.0, side / min(height, width))
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-    if labels is None:
-        numbers = photo_labels().get(f"{path.parent.name}/{path.stem}")
-        if numbers is None:
-            return Photo(path.stem, small)
-    else:
-        numbers = camvid_regions(read_labels(labels / f"{path.stem}.png"))
-    return Photo(path.stem, small, cv2.resize(numbers, size, interpolation=cv2.INTER_NEAREST), labels is not None)
+    if labels is not None:
+        labels = cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST)
+    return Photo(path.stem, small, labels, filmed)
 
 
 @cache

@@ -17,7 +17,7 @@ from hueglass.infer.errors import HueglassError, UsageError
 from hueglass.infer.files import disk_errors, whole_file
 from hueglass.infer.regions import REGION_NAMES
 from hueglass.train.checkpoint import SETTINGS, WEIGHTS, load_weights
-from hueglass.train.segmenter import Segmenter, load_segmenter
+from hueglass.train.segmenter import Segmenter, SegmenterConfig, load_segmenter
 from hueglass.train.student import LookEncoder, Student, StudentConfig
 
 OPSET = 18
@@ -100,12 +100,9 @@ def example_inputs(config: StudentConfig, seed: int = 0) -> dict[str, np.ndarray
 
 
 def _export(network: Student | LookEncoder | Segmenter, names: tuple[str, ...], output: str, path: Path) -> None:
-    size = (
-        network.config
-        if isinstance(network, Student | LookEncoder)
-        else StudentConfig(thumbnail=network.config.thumbnail)
-    )
-    inputs = tuple(torch.from_numpy(example_inputs(size)[name]) for name in names)
+    config = network.config
+    sizes = StudentConfig(thumbnail=config.thumbnail) if isinstance(config, SegmenterConfig) else config
+    inputs = tuple(torch.from_numpy(example_inputs(sizes)[name]) for name in names)
     program = torch.onnx.export(
         network, inputs, input_names=list(names), output_names=[output], opset_version=OPSET, dynamo=True, verbose=False
     )

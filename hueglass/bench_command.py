@@ -17,6 +17,7 @@ from hueglass.infer.bundle import ModelBundle
 from hueglass.infer.files import whole_file
 from hueglass.infer.look import assign, embedded_looks, find_look
 from hueglass.infer.region_smoother import RegionSmoother
+from hueglass.infer.regions import believed
 from hueglass.infer.scene_cut import CutDetector
 from hueglass.infer.stylizer import Stylizer
 from hueglass.infer.temporal import Smoother
@@ -65,9 +66,9 @@ def _stages_of(image: np.ndarray, stylizer: Stylizer) -> dict[str, Callable[[], 
     segmenter = bundle.segmenter
     found: dict[str, Callable[[], object]] = {}
     if segmenter is not None:
-        regions = segmenter(thumbnail)
+        regions = believed(segmenter(thumbnail))
         found = {
-            "segmenter": lambda: segmenter(thumbnail),
+            "segmenter": lambda: believed(segmenter(thumbnail)),
             "smoothing of regions": lambda: region_smoother.update(regions, next(clock) / 25),
         }
     return {

@@ -97,10 +97,8 @@ def photo(
     """One photograph in the light of another."""
     from hueglass.convert import choose_segmenter, convert_photo
 
-    if masks is not None and (auto_regions or segmenter is not None):
-        raise UsageError("masks say what --auto-regions or --segmenter would find, expected one of them")
     bundle = _bundle(model, device)
-    chosen = choose_segmenter(auto_regions, segmenter, labels, bundle)
+    chosen = choose_segmenter(auto_regions, segmenter, labels, bundle, drawn=masks is not None)
     convert_photo(source, target, _choice(style, look), masks, chosen, strength, bundle)
 
 
@@ -145,10 +143,8 @@ def look_make(
     """Make a look from a reference photograph."""
     from hueglass.convert import choose_segmenter, make_look_file
 
-    if mask is not None and (auto_regions or segmenter is not None):
-        raise UsageError("a mask says what --auto-regions or --segmenter would find, expected one of them")
     bundle = _bundle(model, "cpu")
-    chosen = choose_segmenter(auto_regions, segmenter, labels, bundle)
+    chosen = choose_segmenter(auto_regions, segmenter, labels, bundle, drawn=mask is not None)
     make_look_file(reference, out, mask, region or [], chosen, bundle)
 
 

@@ -97,8 +97,15 @@ def make_look_file(
     write_look(out, make_look(bundle, out.stem, image, regions))
 
 
-def choose_segmenter(auto: bool, graph: Path | None, labels: Path | None, bundle: ModelBundle) -> Segmenter | None:
-    """The segmenter that the options ask for: the bundle's, the user's own, or none. UsageError if they disagree."""
+def choose_segmenter(
+    auto: bool, graph: Path | None, labels: Path | None, bundle: ModelBundle, drawn: bool = False
+) -> Segmenter | None:
+    """The segmenter that the options ask for: the bundle's, the user's own, or none.
+
+    UsageError if they disagree, or if masks are `drawn` that say already what is what.
+    """
+    if drawn and (auto or graph is not None):
+        raise UsageError("masks say what --auto-regions or --segmenter would find, expected one of them")
     if (graph is None) != (labels is None):
         raise UsageError("--segmenter and --labels belong together, expected both or neither")
     if graph is not None and labels is not None:

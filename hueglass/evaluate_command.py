@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 from typing import TypeVar
@@ -15,11 +15,13 @@ from rich.progress import track
 from rich.table import Table
 
 from hueglass.datasets.benchmark import OutputFolder, Pair, load_pair, output_folders, pair_names
-from hueglass.datasets.photos import load_photos
+from hueglass.datasets.masks import UNKNOWN, camvid_known
+from hueglass.datasets.photos import Photo, load_photos
 from hueglass.infer import native
 from hueglass.infer.bundle import ModelBundle
 from hueglass.infer.errors import HueglassError, UsageError
 from hueglass.infer.files import whole_file
+from hueglass.infer.regions import REGION_NAMES
 from hueglass.page import jpeg
 from hueglass.report import PICTURES, PairFacts, Report, columns, count_text, picture_file, write_report
 from hueglass.train import evaluate
@@ -196,22 +198,18 @@ def evaluate_segmenter(frames: Path, bundle: ModelBundle) -> None:
     Of CamVid, what it leaves unlabelled is ignored, as usual there, and, beside that, counted as "other".
     UsageError for a folder without labels or a bundle without a segmenter.
     """
-    from hueglass.train import segment, segment_scores
+    from hueglass.train import segment_scores
 
     if bundle.segmenter is None:
         raise UsageError(f"{bundle.folder}: this model has no segmenter")
-    photos = [p for p in load_photos(frames, MAX_SIDE) if p.labels is not None]
+    photos = [p for p in load_photos(frames, MAX_SIDE, camvid_known) if p.labels is not None]
     if not photos:
-        raise UsageError(
-            f"{frames}: nobody labelled these pictures, expected a split of CamVid and its labels beside it"
-        )
+        raise UsageError(f"{frames}: nobody labelled these, expected a split of CamVid with its labels beside it")
     console = Console(stderr=True)
     found = track(photos, "frames", console=console, disable=not console.is_terminal, transient=True)
-    named = [
-        segment_scores.name_pixels_of(bundle.segmenter(bundle.thumbnail(p.image)), p.image.shape[:2]) for p in found
-    ]
-    known = [segment.known(p, frames) for p in photos]
-    kinds = {"IoU": known, "unlabelled as other": photos}
+    regions = ((bundle.segmenter(bundle.thumbnail(p.image)), p.image.shape[:2]) for p in found)
+    named = [segment_scores.name_pixels_of(*pair) for pair in regions]
+    kinds = {"IoU": photos, "unlabelled as other": [_void_as_other(p) for p in photos]}
     scores = {kind: segment_scores.scores(truth, named, "is") for kind, truth in kinds.items()}
     table = Table(title=f"{len(photos)} frames of {escape(str(frames))}", title_justify="left")
     for column in ("", *scores):
@@ -219,3 +217,11 @@ def evaluate_segmenter(frames: Path, bundle: ModelBundle) -> None:
     for name in scores["unlabelled as other"]:
         table.add_row(name.removeprefix("is_"), *(f"{s.get(name, float('nan')):.3f}" for s in scores.values()))
     Console().print(table)
+
+
+def _void_as_other(photo: Photo) -> Photo:
+    """A frame of CamVid with "other" where it is unlabelled. What nobody knows of a photograph stays unknown."""
+    if photo.labels is None or not photo.filmed:
+        return photo
+    other = np.uint8(REGION_NAMES.index("other"))
+    return replace(photo, labels=np.where(photo.labels == UNKNOWN, other, photo.labels))

@@ -10,10 +10,11 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 
 from hueglass.config_file import read_config
 from hueglass.train import distill, segment
+from hueglass.train.loop import LoopConfig, Training, progress
 
 LOG_SECONDS = 60
 """How often a training that nobody watches writes a line."""
-Training = distill.Training | segment.Training
+CONFIGS: dict[str, type[LoopConfig]] = {"student": distill.TrainConfig, "segmenter": segment.SegmentConfig}
 
 
 class WhichNetwork(BaseModel):
@@ -26,27 +27,27 @@ class WhichNetwork(BaseModel):
 
 def run_training(config_path: Path, folder: Path, data: Path | None) -> None:
     """Train by the configuration into `folder`, or go on with what is there."""
+    config = read_config(config_path, CONFIGS[read_config(config_path, WhichNetwork).network])
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task(str(folder), total=1.0)
         last = time.monotonic()
 
-        def report(training: Training, losses: dict[str, float], done: float) -> None:
+        def report(training: Training, losses: dict[str, float]) -> None:
             nonlocal last
             text = f"{folder} step {training.step}: loss {losses['total']:.4f}"
-            bar.update(task, completed=done, description=text)
+            bar.update(task, completed=progress(training, config), description=text)
             if not console.is_terminal and time.monotonic() - last > LOG_SECONDS:
                 print(text, flush=True)
                 last = time.monotonic()
 
         training: Training
-        if read_config(config_path, WhichNetwork).network == "student":
-            student = read_config(config_path, distill.TrainConfig)
-            training = distill.run(student, folder, data, lambda t, x: report(t, x, distill.progress(t, student)))
+        if isinstance(config, distill.TrainConfig):
+            training = distill.run(config, folder, data, report)
         else:
-            namer = read_config(config_path, segment.SegmentConfig)
-            training = segment.run(namer, folder, data, lambda t, x: report(t, x, segment.progress(t, namer)))
+            assert isinstance(config, segment.SegmentConfig)
+            training = segment.run(config, folder, data, report)
     print(f"{folder}: {training.step} steps in {training.seconds / 60:.0f} minutes")
     for name, value in training.scores.items():
         print(f"  {name:32} {value:8.3f}")

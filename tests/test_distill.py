@@ -10,11 +10,14 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("tensorboard")
 
+from training import Killed, ignore, killed_at  # noqa: E402
+
 from hueglass.config_file import read_config  # noqa: E402
 from hueglass.datasets.photos import Photo, street_photos  # noqa: E402
 from hueglass.datasets.target_store import Store  # noqa: E402
 from hueglass.datasets.targets import Target, encode, read_targets  # noqa: E402
 from hueglass.infer.errors import HueglassError, UsageError  # noqa: E402
+from hueglass.infer.images import write_image  # noqa: E402
 from hueglass.infer.regions import REGION_NAMES  # noqa: E402
 from hueglass.train import distill, scenes  # noqa: E402
 from hueglass.train.checkpoint import (  # noqa: E402
@@ -33,17 +36,13 @@ from hueglass.train.distill import (  # noqa: E402
     Training,
     load_data,
     load_targets,
-    set_learning_rate,
 )
+from hueglass.train.loop import keep_best, set_learning_rate  # noqa: E402
 from hueglass.train.student import StudentConfig, new_networks  # noqa: E402
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 TINY = StudentConfig(thumbnail=64, tones=3, cells=4, code=32, width=16, hidden=24, pair=16, embedding=8)
 FEW = {"graded": 2, "unpaired": 1, "taught": 1}
-
-
-class Killed(Exception):
-    """Stands for a power cut."""
 
 
 def settings(**changes: object) -> TrainConfig:
@@ -85,20 +84,8 @@ def _small_world(streets: list[Photo], seen: Data, monkeypatch: pytest.MonkeyPat
     torch.set_num_threads(before)
 
 
-def ignore(training: Training, losses: dict[str, float]) -> None:
-    pass
-
-
-def killed_at(step: int) -> Callable[[Training, dict], None]:
-    def report(training: Training, losses: dict[str, float]) -> None:
-        if training.step == step:
-            raise Killed
-
-    return report
-
-
 def weights(training: Training) -> dict[str, torch.Tensor]:
-    parts = {"trained": training.both, "averaged": training.averaged}
+    parts = {"trained": training.network, "averaged": training.averaged}
     return {f"{name}.{k}": v for name, part in parts.items() for k, v in part.state_dict().items()}
 
 
@@ -362,7 +349,7 @@ def test_a_few_streets_give_something_to_train_on_and_something_to_watch(
     assert [p.name for p in last] == ["street-2"]
     folder = tmp_path / "watched"
     folder.mkdir()
-    distill.write_image(folder / "one.png", streets[0].image)
+    write_image(folder / "one.png", streets[0].image)
     config = DataConfig(streets=12, watched=["watched"], side=64)
     training, held_out = (data.photos for data in load_data(config, tmp_path))
     assert [p.name for p in held_out] == ["one"]
@@ -390,9 +377,11 @@ def test_targets_are_held_out_by_their_content(tmp_path: Path, streets: list[Pho
 def test_the_weights_that_are_kept_are_the_best_so_far(tmp_path: Path, seen: Data) -> None:
     config = settings()
     training = distill.start(config, seen, torch.device("cpu"))
+    held_out = scenes.Scenes({}, {}, {})
+    task = distill.task(lambda training: {}, held_out)
     for step, score, kept in ((1, 20.0, 1), (2, 25.0, 2), (3, 24.0, 2), (4, 25.5, 4)):
         training.step = step
         training.scores = {"psnr_global": score, "psnr_local": 20.0, "swd_shown": 4.0, "swd_hidden": 5.0}
-        distill.keep_best(training, config, tmp_path)
+        keep_best(training, task, config, tmp_path)
         assert load_weights(tmp_path)[2]["step"] == kept
     assert training.best == scenes.selection(training.scores) == 36.5

@@ -1,6 +1,6 @@
 """Training the segmenter: it learns, goes on where it stopped, and its scores are what a hand would count."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -10,15 +10,18 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("torchvision")
 pytest.importorskip("tensorboard")
 
+from training import Killed, ignore, killed_at  # noqa: E402
+
 from hueglass.config_file import read_config  # noqa: E402
 from hueglass.datasets.masks import UNKNOWN, camvid_known, camvid_regions  # noqa: E402
 from hueglass.datasets.photos import Photo, street_photos  # noqa: E402
 from hueglass.infer.errors import UsageError  # noqa: E402
 from hueglass.infer.regions import REGION_NAMES  # noqa: E402
-from hueglass.train import schedule, segment  # noqa: E402
+from hueglass.train import segment  # noqa: E402
 from hueglass.train.checkpoint import RESUME  # noqa: E402
+from hueglass.train.loop import set_learning_rate  # noqa: E402
 from hueglass.train.samples import Crop, cut  # noqa: E402
-from hueglass.train.segment import SegmentConfig, SegmentDataConfig, Training, load_data, measure, overlap_loss  # noqa: E402
+from hueglass.train.segment import SegmentConfig, SegmentDataConfig, load_data, measure, overlap_loss  # noqa: E402
 from hueglass.train.segment_samples import SegmentSampleConfig, SegmentSampler, cut_labels  # noqa: E402
 from hueglass.train.segment_scores import confusion, intersection_over_union, name_pixels, scores, selection  # noqa: E402
 from hueglass.train.segmenter import SETTINGS, WEIGHTS, Segmenter, SegmenterConfig, load_segmenter  # noqa: E402
@@ -26,10 +29,6 @@ from hueglass.train.segmenter import SETTINGS, WEIGHTS, Segmenter, SegmenterConf
 CONFIGS = Path(__file__).parents[1] / "configs"
 SKY, GROUND, PERSON = (REGION_NAMES.index(name) for name in ("sky", "ground", "person"))
 STILL = SegmentSampleConfig(smallest_crop=1, stretch=0, flip=0, graded=0, blur=0, noise=0)
-
-
-class Killed(Exception):
-    """Stands for a power cut."""
 
 
 def settings(**changes: object) -> SegmentConfig:
@@ -57,18 +56,6 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
-
-
-def ignore(training: Training, losses: dict[str, float]) -> None:
-    pass
-
-
-def killed_at(step: int) -> Callable[[Training, dict], None]:
-    def report(training: Training, losses: dict[str, float]) -> None:
-        if training.step == step:
-            raise Killed
-
-    return report
 
 
 @pytest.mark.usefixtures("_small_world")
@@ -113,7 +100,7 @@ def test_it_learns_a_street(streets: list[Photo]) -> None:
     training = segment.start(config, streets[:1], None, torch.device("cpu"))
     losses = []
     for _ in range(60):
-        segment.set_learning_rate(training, config)
+        set_learning_rate(training, config)
         losses.append(segment.train_step(training, config, torch.device("cpu"))["cross_entropy"])
     assert losses[-1] < 0.5 * losses[0]
     named = name_pixels(training.saved(), streets[:1])
@@ -125,7 +112,7 @@ def test_what_is_saved_is_the_moving_average(streets: list[Photo]) -> None:
     training = segment.start(config, streets, None, torch.device("cpu"))
     average: dict[str, torch.Tensor] = {}
     for _ in range(3):
-        segment.set_learning_rate(training, config)
+        set_learning_rate(training, config)
         segment.train_step(training, config, torch.device("cpu"))
         now = {k: v.clone() for k, v in training.segmenter.state_dict().items() if v.is_floating_point()}
         average = {k: 0.75 * average[k] + 0.25 * v for k, v in now.items()} if average else now
@@ -138,7 +125,7 @@ def test_what_is_saved_is_the_moving_average(streets: list[Photo]) -> None:
 def test_the_trunk_learns_more_slowly(streets: list[Photo]) -> None:
     config = settings(learning_rate=0.01, trunk_rate=0.1, warmup=0)
     training = segment.start(config, streets, None, torch.device("cpu"))
-    segment.set_learning_rate(training, config)
+    set_learning_rate(training, config)
     rates = [group["lr"] for group in training.optimiser.param_groups]
     assert rates == pytest.approx([0.01, 0.001])
     counted = sum(p.numel() for group in training.optimiser.param_groups for p in group["params"])
@@ -292,12 +279,3 @@ def test_the_committed_configuration_is_valid() -> None:
     config = read_config(CONFIGS / "segmenter.yaml", SegmentConfig)
     assert config.data.watched == ["camvid/val"]
     assert not any("test" in name or "dpst" in name for name in config.data.photos + config.data.watched)
-
-
-def test_the_schedule_warms_up_and_falls_to_a_hundredth() -> None:
-    rates = [schedule.learning_rate(1.0, step, 4, schedule.progress(step, 100, 0.0, None)) for step in range(101)]
-    assert rates[0] == pytest.approx(0.2)
-    assert max(rates) == pytest.approx(rates[4], abs=1e-2)
-    assert rates[100] == pytest.approx(0.01)
-    assert schedule.progress(10, 100, 45.0, 1.0) == 0.75
-    assert schedule.progress(300, 100, 0.0, 1.0) == 1.0

@@ -6,6 +6,8 @@ generators' state in `resume.pt`, which only its own machine reads, with `weight
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from pickle import UnpicklingError
 
@@ -26,16 +28,20 @@ TRUNK = "trunk."
 
 def save_weights(folder: Path, student: Student, encoder: LookEncoder, facts: dict) -> None:
     """Write the two networks, their sizes and `facts` (steps, scores, configuration) to `folder`, each file whole."""
+    tensors = {f"student.{k}": v for k, v in student.state_dict().items()}
+    tensors |= {f"encoder.{k}": v for k, v in encoder.state_dict().items() if not k.startswith(TRUNK)}
+    save_network(folder, "student", tensors, {"student": student.config.model_dump(), **facts})
+
+
+def save_network(folder: Path, name: str, tensors: dict[str, torch.Tensor], facts: dict) -> None:
+    """Write NAME.safetensors and NAME.json to `folder`, each file whole."""
     folder.mkdir(parents=True, exist_ok=True)
-    tensors = {f"student.{k}": v.contiguous() for k, v in student.state_dict().items()}
-    own = {k: v for k, v in encoder.state_dict().items() if not k.startswith(TRUNK)}
-    tensors |= {f"encoder.{k}": v.contiguous() for k, v in own.items()}
-    part = folder / f"{WEIGHTS}.part"
-    save_file(tensors, part)
-    os.replace(part, folder / WEIGHTS)
-    part = folder / f"{SETTINGS}.part"
-    part.write_text(json.dumps({"student": student.config.model_dump(), **facts}, indent=1))
-    os.replace(part, folder / SETTINGS)
+    part = folder / f"{name}.safetensors.part"
+    save_file({k: v.contiguous() for k, v in tensors.items()}, part)
+    os.replace(part, folder / f"{name}.safetensors")
+    part = folder / f"{name}.json.part"
+    part.write_text(json.dumps(facts, indent=1))
+    os.replace(part, folder / f"{name}.json")
 
 
 def load_weights(folder: Path) -> tuple[Student, LookEncoder, dict]:
@@ -43,19 +49,27 @@ def load_weights(folder: Path) -> tuple[Student, LookEncoder, dict]:
 
     UsageError if there is none, HueglassError if its files do not fit together.
     """
-    if not (folder / WEIGHTS).is_file() or not (folder / SETTINGS).is_file():
-        raise UsageError(f"{folder}: no checkpoint here, expected {WEIGHTS} and {SETTINGS}")
-    try:
-        facts = json.loads((folder / SETTINGS).read_text())
-        config = StudentConfig.model_validate(facts.pop("student"))
-        tensors = load_file(folder / WEIGHTS)
-        student, encoder = new_networks(config)
+    with saved_network(folder, "student", "checkpoint") as (tensors, facts):
+        student, encoder = new_networks(StudentConfig.model_validate(facts.pop("student")))
         student.load_state_dict(_part(tensors, "student."))
         trunk = {k: v for k, v in student.state_dict().items() if k.startswith(TRUNK)}
         encoder.load_state_dict(trunk | _part(tensors, "encoder."))
+    return student.eval(), encoder.eval(), facts
+
+
+@contextmanager
+def saved_network(folder: Path, name: str, what: str) -> Iterator[tuple[dict[str, torch.Tensor], dict]]:
+    """Tensors and facts of NAME in a folder; whatever goes wrong in building networks of them is one line.
+
+    UsageError if there is no `what`, HueglassError if its files do not fit together.
+    """
+    weights, settings = folder / f"{name}.safetensors", folder / f"{name}.json"
+    if not weights.is_file() or not settings.is_file():
+        raise UsageError(f"{folder}: no {what} here, expected {weights.name} and {settings.name}")
+    try:
+        yield load_file(weights), json.loads(settings.read_text())
     except (SafetensorError, ValueError, KeyError, RuntimeError, TypeError, AttributeError) as error:
         raise HueglassError(f"{folder}: broken checkpoint: {str(error).splitlines()[0]}") from None
-    return student.eval(), encoder.eval(), facts
 
 
 def _part(tensors: dict, prefix: str) -> dict:

@@ -4,10 +4,8 @@ Every batch has samples of three kinds (see `samples`): graded ones teach it to 
 the teacher's targets what a photorealistic transfer looks like, unpaired ones to be faithful to every region.
 """
 
-import math
-import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -17,15 +15,14 @@ import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
 
-from hueglass.datasets.photos import Photo, held_out, load_photos, split, street_photos
+from hueglass.datasets.photos import Photo, held_out, load_folders, split, street_photos
 from hueglass.datasets.targets import Target, read_targets
 from hueglass.infer.errors import UsageError
-from hueglass.infer.files import disk_errors
-from hueglass.infer.images import write_image
 
-from . import schedule
+from . import loop
 from .bilateral import render
-from .checkpoint import load_resume, load_weights, save_resume, save_weights
+from .checkpoint import load_weights, save_weights
+from .loop import LoopConfig
 from .losses import (
     LossWeights,
     borders,
@@ -37,23 +34,15 @@ from .losses import (
     smoothness,
 )
 from .matting_laplacian import laplacian_energy
-from .samples import Batch, SampleConfig, Sampler, joined
+from .samples import Batch, PhotoConfig, SampleConfig, Sampler, joined
 from .scenes import Scenes, selection
 from .student import LookEncoder, Student, StudentConfig, new_networks
 
 
-class DataConfig(BaseModel):
-    """Folders are relative to the data folder given on the command line."""
+class DataConfig(PhotoConfig):
+    """Photographs and teacher's targets."""
 
-    model_config = ConfigDict(extra="forbid")
-
-    photos: list[str] = []
-    watched: list[str] = []
-    """Folders never trained on, watched beside the photographs held out."""
-    streets: int = Field(0, ge=0, le=1000)
-    """Procedural street frames to train on as well."""
-    side: int = Field(320, ge=64, le=1024)
-    targets: list[str] = []
+    targets: list[str] = Field(default_factory=list)
     """Stores of teacher's targets, relative to where the command is run."""
 
 
@@ -67,37 +56,21 @@ class BatchConfig(BaseModel):
     unpaired: int = Field(3, ge=1, le=256)
 
 
-class TrainConfig(BaseModel):
-    """One training: what `hueglass train CONFIG` reads. Unknown keys are errors."""
-
-    model_config = ConfigDict(extra="forbid")
+class TrainConfig(LoopConfig):
+    """One training of the student: what `hueglass train CONFIG` reads."""
 
     network: Literal["student"] = "student"
     start_from: str | None = None
     """A checkpoint folder whose weights are trained on, relative to where the command is run; none: from chance."""
-    seed: int = 0
-    steps: int = Field(gt=0)
-    minutes: float | None = Field(None, gt=0)
-    """Stop after this much training time even if steps are left; the learning rate follows whichever ends first."""
     batch: BatchConfig = BatchConfig()
-    learning_rate: float = Field(1e-3, gt=0)
-    warmup: int = Field(200, ge=0)
     render_size: int = Field(128, ge=16)
     """Losses look at the output at this size; the grid does not know the size of what is sliced through it."""
     laplacian_size: int = Field(64, ge=8)
     """The Laplacian loss looks at a random square of this size of every output."""
-    average: float = Field(0.999, ge=0, lt=1)
-    """The saved weights are an exponential moving average of the trained ones."""
-    bfloat16: bool = False
-    """Convolutions in bfloat16: faster where the processor has it. Everything measured stays in single precision."""
-    threads: int = Field(0, ge=0)
-    """CPU threads, 0 for torch's own choice."""
     student: StudentConfig = StudentConfig()
     losses: LossWeights = LossWeights()
     samples: SampleConfig = SampleConfig()
     data: DataConfig = DataConfig()
-    checkpoint_minutes: float = Field(5, gt=0)
-    sheet_minutes: float = Field(15, gt=0)
 
     @model_validator(mode="after")
     def _slots_suffice(self) -> "TrainConfig":
@@ -109,31 +82,29 @@ class TrainConfig(BaseModel):
 
 
 @dataclass
-class Training:
-    """Everything that changes while training. `averaged` holds the moving average of `both`."""
+class Training(loop.Training):
+    """Student and encoder, which `network` holds both, being trained."""
 
-    student: Student
-    encoder: LookEncoder
-    both: torch.nn.ModuleList
-    averaged: torch.optim.swa_utils.AveragedModel
-    optimiser: torch.optim.Optimizer
     sampler: Sampler
-    step: int = 0
-    seconds: float = 0.0
-    scores: dict[str, float] = field(default_factory=dict)
-    """Of the last measurement on held-out scenes."""
-    best: float = -math.inf
-    """The highest `selection` so far: that of the weights that are kept."""
 
-    def parameters(self) -> list[torch.nn.Parameter]:
-        return list(self.both.parameters())
+    @property
+    def student(self) -> Student:
+        return _both(self.network)[0]
+
+    @property
+    def encoder(self) -> LookEncoder:
+        return _both(self.network)[1]
 
     def saved(self) -> tuple[Student, LookEncoder]:
         """The networks that are measured, shown and saved: the averaged ones."""
-        student, encoder = self.averaged.module.children()
-        assert isinstance(student, Student)
-        assert isinstance(encoder, LookEncoder)
-        return student, encoder
+        return _both(self.averaged.module)
+
+
+def _both(network: torch.nn.Module) -> tuple[Student, LookEncoder]:
+    student, encoder = network.children()
+    assert isinstance(student, Student)
+    assert isinstance(encoder, LookEncoder)
+    return student, encoder
 
 
 @dataclass(frozen=True)
@@ -151,13 +122,13 @@ def load_data(config: DataConfig, folder: Path | None) -> tuple[Data, Data]:
     on, looks the same. UsageError if there is too little of anything.
     """
     streets = street_photos(config.streets, config.side)
-    training, held_out = split(streets + _load(config.photos, config.side, folder))
+    training, held_out = split(streets + load_folders(config.photos, folder, config.side))
     if not held_out:  # names are drawn by checksum: of a few, all may be for training
         training, held_out = training[:-1], training[-1:]
     if not training:
         raise UsageError("the configuration names too little data, expected photos or streets, two at least")
     if config.watched:
-        held_out = [p for p in held_out if not p.filmed] + _load(config.watched, config.side, folder)
+        held_out = [p for p in held_out if not p.filmed] + load_folders(config.watched, folder, config.side)
     taught, watched = load_targets(config.targets)
     return Data(training, taught), Data(held_out, watched)
 
@@ -172,12 +143,6 @@ def load_targets(stores: list[str]) -> tuple[list[Target], list[Target]]:
     return training, [t for t, h in zip(targets, held, strict=True) if h] or training[:1]
 
 
-def _load(names: list[str], side: int, folder: Path | None) -> list[Photo]:
-    if names and folder is None:
-        raise UsageError(f"the configuration names photographs ({names[0]}): say where they are with --data DIR")
-    return [photo for name in names for photo in load_photos(Path(folder or ".") / name, side)]
-
-
 def start(config: TrainConfig, data: Data, device: torch.device) -> Training:
     """A training at step 0."""
     torch.manual_seed(config.seed)
@@ -190,7 +155,7 @@ def start(config: TrainConfig, data: Data, device: torch.device) -> Training:
     optimiser = torch.optim.AdamW(both.parameters(), lr=config.learning_rate, betas=(0.9, 0.99), weight_decay=1e-4)
     sizes = (config.student.thumbnail, config.student.slots)
     sampler = Sampler(config.samples, data.photos, data.targets, *sizes, config.seed)
-    return Training(student, encoder, both, averaged, optimiser, sampler)
+    return Training(both, averaged, optimiser, sampler)
 
 
 def _trained(config: TrainConfig) -> tuple[Student, LookEncoder]:
@@ -221,130 +186,24 @@ def run(config: TrainConfig, folder: Path, data: Path | None, report: Callable[[
     Writes checkpoints, TensorBoard events and contact sheets to `folder`; calls `report` after every step with
     the losses. UsageError if `folder` holds a training of another configuration.
     """
-    if folder.exists() and not folder.is_dir():
-        raise UsageError(f"{folder}: is a file, expected a folder for the training")
-    with disk_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if config.threads:
-        torch.set_num_threads(config.threads)
+    device = loop.prepare(config, folder)
     seen, held_out = load_data(config.data, data)
     training = start(config, seen, device)
-    resume(training, config, folder)
-    watch = Watch(config, held_out, folder)
-    while progress(training, config) < 1:
-        began = time.monotonic()
-        set_learning_rate(training, config)
-        losses = train_step(training, config, device)
-        training.seconds += time.monotonic() - began
-        report(training, losses)
-        watch.after_step(training, losses, config)
-    watch.finish(training, config)
-    return training
+    loop.resume(training, config, folder)
+    sizes = (config.student.thumbnail, config.student.slots)
+    scenes = Scenes.draw(held_out.photos, held_out.targets, *sizes, config.samples)
+    learn = partial(train_step, config=config, device=device)
+    return loop.run(training, task(learn, scenes), config, folder, report)
 
 
-def progress(training: Training, config: TrainConfig) -> float:
-    """How much of the training is done, 0 to 1."""
-    return schedule.progress(training.step, config.steps, training.seconds, config.minutes)
-
-
-def set_learning_rate(training: Training, config: TrainConfig) -> None:
-    rate = schedule.learning_rate(config.learning_rate, training.step, config.warmup, progress(training, config))
-    for group in training.optimiser.param_groups:
-        group["lr"] = rate
-
-
-def keep_best(training: Training, config: TrainConfig, folder: Path) -> None:
-    """Save the averaged weights if no earlier ones scored higher on the held-out scenes."""
-    score = selection(training.scores)
-    if score <= training.best:
-        return
-    training.best = score
-    facts = {
-        "step": training.step,
-        "seconds": round(training.seconds),
-        "scores": training.scores,
-        "config": config.model_dump(),
-    }
-    with disk_errors(folder):
-        save_weights(folder, *training.saved(), facts)
-
-
-def checkpoint(training: Training, config: TrainConfig, folder: Path) -> None:
-    """Save what it takes to go on."""
-    state = {
-        "both": training.both.state_dict(),
-        "averaged": training.averaged.state_dict(),
-        "optimiser": training.optimiser.state_dict(),
-        "sampler": training.sampler.state(),
-        "torch": torch.get_rng_state(),
-        "scores": training.scores,
-        "best": training.best,
-        "step": training.step,
-        "seconds": training.seconds,
-        "config": config.model_dump_json(),
-    }
-    with disk_errors(folder):
-        save_resume(folder, state)
-
-
-def resume(training: Training, config: TrainConfig, folder: Path) -> None:
-    """Go on from the checkpoint in `folder`, if there is one."""
-    state = load_resume(folder)
-    if state is None:
-        return
-    if state["config"] != config.model_dump_json():
-        raise UsageError(f"{folder}: holds a training of another configuration, expected an empty or the same one")
-    training.both.load_state_dict(state["both"])
-    training.averaged.load_state_dict(state["averaged"])
-    training.optimiser.load_state_dict(state["optimiser"])
-    training.sampler.restore(state["sampler"])
-    torch.set_rng_state(state["torch"])
-    training.step, training.seconds = state["step"], state["seconds"]
-    training.scores, training.best = state["scores"], state["best"]
-
-
-class Watch:
-    """What is written while training: events after every few steps, checkpoints and contact sheets by the clock."""
-
-    def __init__(self, config: TrainConfig, held_out: Data, folder: Path) -> None:
-        from torch.utils.tensorboard import SummaryWriter
-
-        self.folder = folder
-        sizes = (config.student.thumbnail, config.student.slots)
-        self.scenes = Scenes.draw(held_out.photos, held_out.targets, *sizes, config.samples)
-        self.events = SummaryWriter(str(folder / "events"))
-        (folder / "sheets").mkdir(exist_ok=True)
-        self.shown = self.saved = time.monotonic()
-
-    def after_step(self, training: Training, losses: dict[str, float], config: TrainConfig) -> None:
-        if training.step % 20 == 0:
-            for name, value in losses.items():
-                self.events.add_scalar(f"loss/{name}", value, training.step)
-        now = time.monotonic()
-        if now - self.shown > 60 * config.sheet_minutes:
-            self.show(training, config)
-        if now - self.saved > 60 * config.checkpoint_minutes:
-            checkpoint(training, config, self.folder)
-            self.saved = now
-
-    def show(self, training: Training, config: TrainConfig) -> None:
-        """Measure on the held-out scenes, keep the weights if they are the best, and draw the contact sheet."""
-        student, encoder = training.saved()
-        training.scores = self.scenes.measure(student, encoder)
-        for name, value in training.scores.items():
-            self.events.add_scalar(f"held_out/{name}", value, training.step)
-        keep_best(training, config, self.folder)
-        sheet = self.scenes.sheet(student, encoder)
-        write_image(self.folder / "sheets" / f"{training.step:07d}.jpg", sheet)
-        self.events.add_image("held_out", sheet, training.step, dataformats="HWC")
-        self.events.flush()
-        self.shown = time.monotonic()
-
-    def finish(self, training: Training, config: TrainConfig) -> None:
-        self.show(training, config)
-        checkpoint(training, config, self.folder)
-        self.events.close()
+def task(learn: Callable[[Training], dict[str, float]], scenes: Scenes) -> loop.Task[Training]:
+    """What the loop has to know of a training of the student that is watched on `scenes`."""
+    return loop.Task(
+        learn=learn,
+        measure=lambda training: (scenes.measure(*training.saved()), scenes.sheet(*training.saved())),
+        selection=selection,
+        save=lambda training, folder, facts: save_weights(folder, *training.saved(), facts),
+    )
 
 
 def _in_bfloat16(part: torch.nn.Module, device: torch.device) -> None:
@@ -364,9 +223,9 @@ def train_step(training: Training, config: TrainConfig, device: torch.device) ->
     losses = measure(predict(training.student, training.encoder, batch), batch, config)
     training.optimiser.zero_grad(set_to_none=True)
     losses["total"].backward()
-    torch.nn.utils.clip_grad_norm_(training.parameters(), 1.0)
+    torch.nn.utils.clip_grad_norm_(training.network.parameters(), 1.0)
     training.optimiser.step()
-    training.averaged.update_parameters(training.both)
+    training.averaged.update_parameters(training.network)
     training.step += 1
     return {name: float(value.detach()) for name, value in losses.items()}
 

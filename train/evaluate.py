@@ -30,9 +30,12 @@ Scores = dict[str, dict[str, float]]
 def student_methods(bundle: ModelBundle) -> dict[str, Method]:
     """The student, one forward pass each: with the masks of both sides, with its segmenter's regions (where it has
     one), and on the bare photographs."""
-    made = (_with_masks, _auto_regions, _without_masks)
-    methods = {name: partial(method, bundle) for name, method in zip(STUDENT, made, strict=True)}
-    return {name: m for name, m in methods.items() if bundle.segmenter is not None or m.func is not _auto_regions}
+    methods: dict[str, Method] = dict(
+        zip(STUDENT, (partial(m, bundle) for m in (_with_masks, _auto_regions, _without_masks)), strict=True)
+    )
+    if bundle.segmenter is None:
+        del methods[STUDENT[1]]
+    return methods
 
 
 def _with_masks(bundle: ModelBundle, pair: Pair) -> np.ndarray:

@@ -37,6 +37,19 @@ CANDIDATES = 8
 """The partner of a labelled photograph is the one among so many with which it shares most."""
 
 
+class PhotoConfig(BaseModel):
+    """Photographs to learn from. Folders are relative to the data folder given on the command line."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    photos: list[str] = []
+    watched: list[str] = []
+    """Folders never trained on, watched beside the photographs held out."""
+    streets: int = Field(0, ge=0, le=1000)
+    """Procedural street frames to train on as well."""
+    side: int = Field(320, ge=64, le=1024)
+
+
 class SampleConfig(BaseModel):
     """How batches are drawn. Shares are probabilities."""
 
@@ -174,8 +187,23 @@ def shares_of(labels: np.ndarray) -> np.ndarray:
     return np.bincount(labels.ravel(), minlength=256)[: len(REGION_NAMES)] / labels.size
 
 
-class Sampler:
-    """Draws batches; all of its state is the two random generators, which `state` and `restore` carry."""
+class Chance:
+    """What drawing batches depends on: two random generators, whose state `state` and `restore` carry."""
+
+    def __init__(self, seed: int) -> None:
+        self.rng = np.random.default_rng(seed)
+        self.torch_rng = torch.Generator().manual_seed(seed)
+
+    def state(self) -> dict:
+        return {"numpy": self.rng.bit_generator.state, "torch": self.torch_rng.get_state()}
+
+    def restore(self, state: dict) -> None:
+        self.rng.bit_generator.state = state["numpy"]
+        self.torch_rng.set_state(state["torch"])
+
+
+class Sampler(Chance):
+    """Draws batches for the student."""
 
     def __init__(
         self,
@@ -186,20 +214,12 @@ class Sampler:
         slots: int,
         seed: int,
     ) -> None:
+        super().__init__(seed)
         self.config, self.photos, self.size, self.slots = config, photos, thumbnail, slots
         self.labelled = [p for p in photos if p.labels is not None]
         self.shares = np.array([shares_of(p.labels) for p in self.labelled if p.labels is not None])
         self.whole = [t for t in targets if t.names == (WHOLE,)]
         self.regional = [t for t in targets if t.names != (WHOLE,)]
-        self.rng = np.random.default_rng(seed)
-        self.torch_rng = torch.Generator().manual_seed(seed)
-
-    def state(self) -> dict:
-        return {"numpy": self.rng.bit_generator.state, "torch": self.torch_rng.get_state()}
-
-    def restore(self, state: dict) -> None:
-        self.rng.bit_generator.state = state["numpy"]
-        self.torch_rng.set_state(state["torch"])
 
     def graded(self, count: int, local: float | None = None, shown: float | None = None) -> Batch:
         """`count` samples with exact targets. `local` and `shown` override the shares of the configuration."""

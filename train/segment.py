@@ -4,10 +4,9 @@ It learns from labelled photographs and street frames in random light: crops, mi
 strong as those that the student is trained on, so that a sky is a sky at noon, at dusk and in fog.
 """
 
-import math
-import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -15,19 +14,17 @@ import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor
 
 from hueglass.datasets.masks import UNKNOWN, camvid_known
-from hueglass.datasets.photos import Photo, load_photos, split, street_photos
+from hueglass.datasets.photos import Photo, load_folders, split, street_photos
 from hueglass.infer.errors import UsageError
-from hueglass.infer.files import disk_errors
-from hueglass.infer.images import write_image
-from hueglass.infer.regions import read_labels
 
-from . import schedule
-from .checkpoint import load_resume, save_resume
+from . import loop
 from .features import load_features
+from .loop import LoopConfig
+from .samples import PhotoConfig
 from .segment_samples import SegmentSampleConfig, SegmentSampler, labelled
 from .segment_scores import COUNT, name_pixels, painted, scores, selection
 from .segmenter import Segmenter, SegmenterConfig, save_segmenter
@@ -36,66 +33,41 @@ SHOWN = 12
 """Pictures of each kind on a contact sheet."""
 
 
-class SegmentDataConfig(BaseModel):
-    """Folders are relative to the data folder given on the command line."""
+class SegmentDataConfig(PhotoConfig):
+    """Labelled pictures, and the weights to start from."""
 
-    model_config = ConfigDict(extra="forbid")
-
-    photos: list[str] = []
-    watched: list[str] = []
-    """Folders never trained on, watched beside the photographs held out."""
-    streets: int = Field(0, ge=0, le=1000)
-    """Procedural street frames to train on as well."""
-    side: int = Field(360, ge=64, le=1024)
     weights: str | None = None
-    """SqueezeNet's ImageNet weights, from which the trunk starts; none: from chance."""
+    """SqueezeNet's ImageNet weights, from which the trunk starts, below the data folder; none: from chance."""
 
 
-class SegmentConfig(BaseModel):
-    """One training of the segmenter. Unknown keys are errors."""
-
-    model_config = ConfigDict(extra="forbid")
+class SegmentConfig(LoopConfig):
+    """One training of the segmenter: what `hueglass train CONFIG` reads."""
 
     network: Literal["segmenter"] = "segmenter"
-    seed: int = 0
-    steps: int = Field(gt=0)
-    minutes: float | None = Field(None, gt=0)
-    """Stop after this much training time even if steps are left; the learning rate follows whichever ends first."""
     batch: int = Field(16, ge=2, le=256)
     learning_rate: float = Field(2e-3, gt=0)
     trunk_rate: float = Field(0.2, gt=0, le=1)
     """The trunk's share of the learning rate: what it knows already is not to be washed away."""
     weight_decay: float = Field(0.05, ge=0)
-    warmup: int = Field(200, ge=0)
     overlap: float = Field(0.5, ge=0)
     """Weight of the loss of overlap beside cross entropy: it counts small regions as much as large ones."""
     average: float = Field(0.998, ge=0, lt=1)
-    """The saved weights are an exponential moving average of the trained ones."""
-    bfloat16: bool = False
-    """The network in bfloat16: faster where the processor has it. Losses and scores stay in single precision."""
-    threads: int = Field(0, ge=0)
-    """CPU threads, 0 for torch's own choice."""
     segmenter: SegmenterConfig = SegmenterConfig()
     samples: SegmentSampleConfig = SegmentSampleConfig()
     data: SegmentDataConfig = SegmentDataConfig()
-    checkpoint_minutes: float = Field(5, gt=0)
     sheet_minutes: float = Field(5, gt=0)
 
 
 @dataclass
-class Training:
-    """Everything that changes while training. `averaged` holds the moving average of `segmenter`."""
+class Training(loop.Training):
+    """The segmenter, which is `network`, being trained."""
 
-    segmenter: Segmenter
-    averaged: torch.optim.swa_utils.AveragedModel
-    optimiser: torch.optim.Optimizer
     sampler: SegmentSampler
-    step: int = 0
-    seconds: float = 0.0
-    scores: dict[str, float] = field(default_factory=dict)
-    """Of the last measurement on what is watched."""
-    best: float = -math.inf
-    """The highest `selection` so far: that of the weights that are kept."""
+
+    @property
+    def segmenter(self) -> Segmenter:
+        assert isinstance(self.network, Segmenter)
+        return self.network
 
     def saved(self) -> Segmenter:
         """The network that is measured, shown and saved: the averaged one."""
@@ -110,11 +82,11 @@ def load_data(config: SegmentDataConfig, folder: Path | None) -> tuple[list[Phot
     Where `watched` folders are given, filmed frames are not held out beside them: the next frame, which is trained
     on, looks the same.
     """
-    found = street_photos(config.streets, config.side) + _load(config.photos, config.side, folder)
+    found = street_photos(config.streets, config.side) + _load(config.photos, folder, config.side)
     training, watched = split(labelled(found))
     if config.watched:
         training += [p for p in watched if p.filmed]
-        watched = [p for p in watched if not p.filmed] + _load(config.watched, config.side, folder)
+        watched = [p for p in watched if not p.filmed] + _load(config.watched, folder, config.side)
     if not watched:  # names are drawn by checksum: of a few, all may be for training
         training, watched = training[:-1], training[-1:]
     if not training:
@@ -122,22 +94,8 @@ def load_data(config: SegmentDataConfig, folder: Path | None) -> tuple[list[Phot
     return training, labelled(watched)
 
 
-def _load(names: list[str], side: int, folder: Path | None) -> list[Photo]:
-    if not names:
-        return []
-    if folder is None:
-        raise UsageError(f"the configuration names photographs ({names[0]}): say where they are with --data DIR")
-    return [known(p, folder / name) for name in names for p in load_photos(folder / name, side)]
-
-
-def known(photo: Photo, folder: Path) -> Photo:
-    """The photograph; if it is a frame of CamVid, with what CamVid left unlabelled as unknown."""
-    path = folder.with_name(f"{folder.name}_label") / f"{photo.name}.png"
-    if not photo.filmed or not path.is_file():
-        return photo
-    known = camvid_known(read_labels(path))
-    height, width = photo.image.shape[:2]
-    return replace(photo, labels=cv2.resize(known, (width, height), interpolation=cv2.INTER_NEAREST))
+def _load(names: list[str], folder: Path | None, side: int) -> list[Photo]:
+    return load_folders(names, folder, side, camvid_known)
 
 
 def start(config: SegmentConfig, photos: list[Photo], data: Path | None, device: torch.device) -> Training:
@@ -164,37 +122,17 @@ def run(config: SegmentConfig, folder: Path, data: Path | None, report: Callable
     Writes checkpoints, TensorBoard events and contact sheets to `folder`; calls `report` after every step with
     the losses. UsageError if `folder` holds a training of another configuration.
     """
-    if folder.exists() and not folder.is_dir():
-        raise UsageError(f"{folder}: is a file, expected a folder for the training")
-    with disk_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if config.threads:
-        torch.set_num_threads(config.threads)
+    device = loop.prepare(config, folder)
     seen, watched = load_data(config.data, data)
     training = start(config, seen, data, device)
-    resume(training, config, folder)
-    watch = Watch(watched, folder)
-    while progress(training, config) < 1:
-        began = time.monotonic()
-        set_learning_rate(training, config)
-        losses = train_step(training, config, device)
-        training.seconds += time.monotonic() - began
-        report(training, losses)
-        watch.after_step(training, losses, config)
-    watch.finish(training, config)
-    return training
-
-
-def progress(training: Training, config: SegmentConfig) -> float:
-    """How much of the training is done, 0 to 1."""
-    return schedule.progress(training.step, config.steps, training.seconds, config.minutes)
-
-
-def set_learning_rate(training: Training, config: SegmentConfig) -> None:
-    rate = schedule.learning_rate(config.learning_rate, training.step, config.warmup, progress(training, config))
-    for group in training.optimiser.param_groups:
-        group["lr"] = rate * group["share"]
+    loop.resume(training, config, folder)
+    task: loop.Task[Training] = loop.Task(
+        learn=partial(train_step, config=config, device=device),
+        measure=partial(watch, photos=watched),
+        selection=selection,
+        save=lambda training, folder, facts: save_segmenter(folder, training.saved(), facts),
+    )
+    return loop.run(training, task, config, folder, report)
 
 
 def train_step(training: Training, config: SegmentConfig, device: torch.device) -> dict[str, float]:
@@ -236,98 +174,17 @@ def overlap_loss(logits: Tensor, labels: Tensor) -> Tensor:
     return (1 - 2 * both / either.clamp_min(1))[true > 0].sum() / (true > 0).sum().clamp_min(1)
 
 
-def keep_best(training: Training, config: SegmentConfig, folder: Path) -> None:
-    """Save the averaged weights if no earlier ones scored higher on what is watched."""
-    score = selection(training.scores)
-    if score <= training.best:
-        return
-    training.best = score
-    facts = {
-        "step": training.step,
-        "seconds": round(training.seconds),
-        "scores": training.scores,
-        "config": config.model_dump(),
-    }
-    with disk_errors(folder):
-        save_segmenter(folder, training.saved(), facts)
-
-
-def checkpoint(training: Training, config: SegmentConfig, folder: Path) -> None:
-    """Save what it takes to go on."""
-    state = {
-        "segmenter": training.segmenter.state_dict(),
-        "averaged": training.averaged.state_dict(),
-        "optimiser": training.optimiser.state_dict(),
-        "sampler": training.sampler.state(),
-        "scores": training.scores,
-        "best": training.best,
-        "step": training.step,
-        "seconds": training.seconds,
-        "config": config.model_dump_json(),
-    }
-    with disk_errors(folder):
-        save_resume(folder, state)
-
-
-def resume(training: Training, config: SegmentConfig, folder: Path) -> None:
-    """Go on from the checkpoint in `folder`, if there is one."""
-    state = load_resume(folder)
-    if state is None:
-        return
-    if state["config"] != config.model_dump_json():
-        raise UsageError(f"{folder}: holds a training of another configuration, expected an empty or the same one")
-    training.segmenter.load_state_dict(state["segmenter"])
-    training.averaged.load_state_dict(state["averaged"])
-    training.optimiser.load_state_dict(state["optimiser"])
-    training.sampler.restore(state["sampler"])
-    training.step, training.seconds = state["step"], state["seconds"]
-    training.scores, training.best = state["scores"], state["best"]
-
-
-class Watch:
-    """What is written while training: events after every few steps, checkpoints and contact sheets by the clock."""
-
-    def __init__(self, watched: list[Photo], folder: Path) -> None:
-        from torch.utils.tensorboard import SummaryWriter
-
-        self.folder = folder
-        with disk_errors(folder):
-            (folder / "sheets").mkdir(exist_ok=True)
-        groups = {"photos": [p for p in watched if not p.filmed], "films": [p for p in watched if p.filmed]}
-        self.groups = {name: photos for name, photos in groups.items() if photos}
-        self.events = SummaryWriter(str(folder / "events"))
-        self.shown = self.saved = time.monotonic()
-
-    def after_step(self, training: Training, losses: dict[str, float], config: SegmentConfig) -> None:
-        if training.step % 20 == 0:
-            for name, value in losses.items():
-                self.events.add_scalar(f"loss/{name}", value, training.step)
-        now = time.monotonic()
-        if now - self.shown > 60 * config.sheet_minutes:
-            self.show(training, config)
-        if now - self.saved > 60 * config.checkpoint_minutes:
-            checkpoint(training, config, self.folder)
-            self.saved = now
-
-    def show(self, training: Training, config: SegmentConfig) -> None:
-        """Measure on what is watched, keep the weights if they are the best, and draw the contact sheet."""
-        named = {group: name_pixels(training.saved(), photos) for group, photos in self.groups.items()}
-        training.scores = {}
-        for group, photos in self.groups.items():
-            training.scores |= scores(photos, named[group], group)
-        for name, value in training.scores.items():
-            self.events.add_scalar(f"watched/{name}", value, training.step)
-        keep_best(training, config, self.folder)
-        sheet = np.vstack([contact_sheet(photos, named[group]) for group, photos in self.groups.items()])
-        write_image(self.folder / "sheets" / f"{training.step:07d}.jpg", sheet)
-        self.events.add_image("watched", sheet, training.step, dataformats="HWC")
-        self.events.flush()
-        self.shown = time.monotonic()
-
-    def finish(self, training: Training, config: SegmentConfig) -> None:
-        self.show(training, config)
-        checkpoint(training, config, self.folder)
-        self.events.close()
+def watch(training: Training, photos: list[Photo]) -> tuple[dict[str, float], np.ndarray]:
+    """The scores on photographs and on frames of films, and a contact sheet of both."""
+    groups = {"photos": [p for p in photos if not p.filmed], "films": [p for p in photos if p.filmed]}
+    found: dict[str, float] = {}
+    sheets = []
+    for group, members in groups.items():
+        if members:
+            named = name_pixels(training.saved(), members)
+            found |= scores(members, named, group)
+            sheets.append(contact_sheet(members, named))
+    return found, np.vstack(sheets)
 
 
 def contact_sheet(photos: list[Photo], named: list[np.ndarray], size: int = 160) -> np.ndarray:

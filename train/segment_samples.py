@@ -11,7 +11,7 @@ from hueglass.datasets.photos import Photo
 from hueglass.infer.images import resized_square
 
 from .grades import GradeConfig, grade, random_grades
-from .samples import Crop, cut, shares_of
+from .samples import Chance, Crop, cut, shares_of
 
 
 class SegmentSampleConfig(BaseModel):
@@ -37,23 +37,15 @@ class SegmentSampleConfig(BaseModel):
     strongest_noise: float = Field(0.05, ge=0, le=0.5)
 
 
-class SegmentSampler:
-    """Draws batches; all of its state is the two random generators, which `state` and `restore` carry."""
+class SegmentSampler(Chance):
+    """Draws batches for the segmenter."""
 
     def __init__(self, config: SegmentSampleConfig, photos: list[Photo], thumbnail: int, seed: int) -> None:
+        super().__init__(seed)
         self.config, self.size = config, thumbnail
         groups = ([p for p in photos if not p.filmed], [p for p in photos if p.filmed])
         self.pools = [_Pool(group, config.balance) for group in groups if group]
         self.chances = [config.photographs, 1 - config.photographs] if all(groups) else [1.0]
-        self.rng = np.random.default_rng(seed)
-        self.torch_rng = torch.Generator().manual_seed(seed)
-
-    def state(self) -> dict:
-        return {"numpy": self.rng.bit_generator.state, "torch": self.torch_rng.get_state()}
-
-    def restore(self, state: dict) -> None:
-        self.rng.bit_generator.state = state["numpy"]
-        self.torch_rng.set_state(state["torch"])
 
     def draw(self, count: int) -> tuple[Tensor, Tensor, Tensor]:
         """Pictures (count, 3, T, T) sRGB in [0, 1]; labels (count, T/2, T/2) int64, UNKNOWN where nobody knows; and

@@ -6,8 +6,6 @@ back up (feature pyramids, Lin et al. 2017), told at the coarsest level what the
 2015, ParseNet), and at the finest levels where edges lie, by a thin branch that sees the thumbnail at full size.
 """
 
-import json
-import os
 from pathlib import Path
 from typing import Annotated
 
@@ -15,13 +13,11 @@ import torch
 import torch.nn.functional as F
 import torchvision
 from pydantic import BaseModel, ConfigDict, Field
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from hueglass.infer.errors import HueglassError, UsageError
 from hueglass.infer.regions import REGION_NAMES
 
+from .checkpoint import save_network, saved_network
 from .features import TORCHVISION, Features
 
 WEIGHTS = "segmenter.safetensors"
@@ -129,13 +125,8 @@ def _double(x: Tensor) -> Tensor:
 
 def save_segmenter(folder: Path, segmenter: Segmenter, facts: dict) -> None:
     """Write the network, its sizes and `facts` (steps, scores, configuration) to `folder`, each file whole."""
-    folder.mkdir(parents=True, exist_ok=True)
-    part = folder / f"{WEIGHTS}.part"
-    save_file({name: value.contiguous() for name, value in segmenter.state_dict().items()}, part)
-    os.replace(part, folder / WEIGHTS)
-    part = folder / f"{SETTINGS}.part"
-    part.write_text(json.dumps({"segmenter": segmenter.config.model_dump(), **facts}, indent=1))
-    os.replace(part, folder / SETTINGS)
+    facts = {"segmenter": segmenter.config.model_dump(), **facts}
+    save_network(folder, "segmenter", segmenter.state_dict(), facts)
 
 
 def load_segmenter(folder: Path) -> tuple[Segmenter, dict]:
@@ -143,12 +134,7 @@ def load_segmenter(folder: Path) -> tuple[Segmenter, dict]:
 
     UsageError if there is none, HueglassError if its files do not fit together.
     """
-    if not (folder / WEIGHTS).is_file() or not (folder / SETTINGS).is_file():
-        raise UsageError(f"{folder}: no segmenter here, expected {WEIGHTS} and {SETTINGS}")
-    try:
-        facts = json.loads((folder / SETTINGS).read_text())
+    with saved_network(folder, "segmenter", "segmenter") as (tensors, facts):
         segmenter = Segmenter(SegmenterConfig.model_validate(facts.pop("segmenter")))
-        segmenter.load_state_dict(load_file(folder / WEIGHTS))
-    except (SafetensorError, ValueError, KeyError, RuntimeError, TypeError, AttributeError) as error:
-        raise HueglassError(f"{folder}: broken checkpoint: {str(error).splitlines()[0]}") from None
+        segmenter.load_state_dict(tensors)
     return segmenter.eval(), facts

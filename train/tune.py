@@ -20,12 +20,14 @@ from hueglass.infer.regions import Regions, no_regions
 from .bilateral import render
 from .losses import LossWeights, out_of_range, sliced_wasserstein, smoothness
 from .matting_laplacian import laplacian_energy
-from .student import MOMENTS, Student
+from .schedule import progress
+from .student import Student
 
 SPREAD = 0.1
 """At least: codes of one picture may lie close together."""
 DIAGONAL = (3, 5, 8)
-"""Where in a code the diagonal of the Cholesky factor stands: it has to stay positive."""
+"""Where in a code the diagonal of the Cholesky factor stands: it has to stay positive, at least LEAST."""
+LEAST = 1e-2
 
 
 class TuneConfig(BaseModel):
@@ -74,6 +76,7 @@ class Codes(torch.nn.Module):
 
     start: Tensor
     spread: Tensor
+    floor: Tensor
 
     def __init__(self, look: Look) -> None:
         super().__init__()
@@ -82,15 +85,13 @@ class Codes(torch.nn.Module):
         self.register_buffer("start", start)
         spread = start.std(0) if len(start) > 1 else torch.zeros(start.shape[1])
         self.register_buffer("spread", spread.clamp_min(SPREAD))
+        floor = torch.full((start.shape[1],), -torch.inf)
+        floor[list(DIAGONAL)] = LEAST
+        self.register_buffer("floor", floor)
         self.offset = torch.nn.Parameter(torch.zeros_like(start))
 
     def forward(self) -> Tensor:
-        codes = self.start + self.offset * self.spread
-        return torch.cat([codes[:, :MOMENTS].index_copy(1, *self._positive(codes)), codes[:, MOMENTS:]], 1)
-
-    def _positive(self, codes: Tensor) -> tuple[Tensor, Tensor]:
-        places = torch.tensor(DIAGONAL, device=codes.device)
-        return places, codes[:, places].clamp_min(1e-2)
+        return torch.maximum(self.start + self.offset * self.spread, self.floor)
 
     def tuned(self) -> Look:
         """The look with its codes as they are now."""
@@ -115,7 +116,7 @@ def tune(
     optimiser = torch.optim.Adam(codes.parameters(), lr=config.learning_rate, betas=(0.9, 0.99))
     began = time.monotonic()
     for step in range(config.steps):
-        done = max(step / config.steps, (time.monotonic() - began) / (60 * config.minutes))
+        done = progress(step, config.steps, time.monotonic() - began, config.minutes)
         if done >= 1:
             break
         for group in optimiser.param_groups:
@@ -124,11 +125,12 @@ def tune(
         examples = [
             example(frame, reference, look, student.config.slots, rng.random() < config.shown) for frame in drawn
         ]
-        loss = torch.stack([_loss(student, codes, e, config) for e in examples]).mean()
+        now = codes()
+        loss = torch.stack([_loss(student, now, look, e, config) for e in examples]).mean()
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         optimiser.step()
-        report(min(1.0, done), float(loss.detach()))
+        report(done, float(loss.detach()))
     return codes.tuned()
 
 
@@ -158,9 +160,9 @@ def look_codes(codes: Tensor, look: Look, names: tuple[str, ...], slots: int) ->
     return torch.cat([own, empty, codes[len(look.names) :]])[None]
 
 
-def _loss(student: Student, codes: Codes, e: Example, config: TuneConfig) -> Tensor:
+def _loss(student: Student, codes: Tensor, look: Look, e: Example, config: TuneConfig) -> Tensor:
     weights, size = config.losses, config.render_size
-    grid = student(e.content, e.maps, look_codes(codes(), codes.look, e.names, student.config.slots))
+    grid = student(e.content, e.maps, look_codes(codes, look, e.names, student.config.slots))
     small, style, truth, style_truth = (
         F.interpolate(x, size=(size, size), mode="area") for x in (e.content, e.style, e.truth, e.style_truth)
     )
@@ -180,10 +182,10 @@ def _loss(student: Student, codes: Codes, e: Example, config: TuneConfig) -> Ten
 def distance(student: Student, look: Look, reference: Scene, frames: list[Scene], shown: bool) -> float:
     """Mean sliced Wasserstein distance in CIELAB units of stylized frames to the reference, region to region."""
     torch.manual_seed(0)
-    codes, found = Codes(look), []
+    codes, found = torch.from_numpy(np.concatenate([look.codes, look.tones])), []
     for frame in frames:
         e = example(frame, reference, look, student.config.slots, shown)
-        grid = student(e.content, e.maps, look_codes(codes(), look, e.names, student.config.slots))
+        grid = student(e.content, e.maps, look_codes(codes, look, e.names, student.config.slots))
         output = F.avg_pool2d(render(grid, e.content).clamp(0, 1), 2)
         found.append(100 * sliced_wasserstein(output, e.truth, F.avg_pool2d(e.style, 2), e.style_truth, 2048, 32))
     return float(torch.stack(found).mean())
