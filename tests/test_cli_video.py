@@ -85,8 +85,10 @@ def test_made_look_is_the_style(run: Callable, media: ModuleType, tmp_path: Path
     assert run("look", "make", tmp_path / "ref.png", "-o", tmp_path / "a.look").status == 0
     for option, value in (("--style", "ref.png"), ("--look", "a.look")):
         assert run("video", before, tmp_path / f"{value}.mp4", option, tmp_path / value).status == 0
-    for a, b in zip(frames(tmp_path / "ref.png.mp4"), frames(tmp_path / "a.look.mp4"), strict=True):
-        np.testing.assert_array_equal(a, b)
+    # Not equal to the bit: from the same pictures, libx264 with threads writes another file once in a thousand.
+    styled, looked = (np.array(frames(tmp_path / name)) for name in ("ref.png.mp4", "a.look.mp4"))
+    assert distance(styled, looked) < 0.1
+    assert distance(styled, np.array(frames(before))) > 3
 
 
 def test_an_old_output_is_replaced_only_by_a_whole_one(run: Callable, media: ModuleType, tmp_path: Path) -> None:
