@@ -97,8 +97,7 @@ def faded_maps(average: np.ndarray, presence: np.ndarray) -> np.ndarray:
     if (presence == 1).all():
         return maps
     maps *= presence[there, None, None]
-    weights = np.stack([presence, presence == 0])
-    total, freed = (weights @ average.reshape(len(average), -1)).reshape(2, *average.shape[1:])
+    total, freed = maps.sum(0), average[presence == 0].sum(0)
     gain = freed / np.maximum(total, LEAST_NAMED)
     own = {}
     for k in np.flatnonzero(presence[there] < 1).tolist():

@@ -11,22 +11,31 @@ _SIZE = 32
 _BINS = 8
 
 
+@dataclass(frozen=True)
+class _Summary:
+    """What is compared of a picture: a small grey copy of mean 0 and contrast 1, and a histogram that sums to 1."""
+
+    grey: np.ndarray
+    histogram: np.ndarray
+
+
 @dataclass
 class CutDetector:
-    """Says of each frame whether it is the first of a shot. Its whole state is the frame before."""
+    """Says of each frame whether it is the first of a shot. Its whole state is what it keeps of the frame before."""
 
-    thumbnail: np.ndarray | None = None
+    before: _Summary | None = None
     time: float = 0.0
 
     def update(self, thumbnail: np.ndarray, time: float) -> bool:
         """True for the first frame, after a cut, and where time goes back; `thumbnail` (T, T, 3) uint8 sRGB."""
-        before, self.thumbnail = self.thumbnail, thumbnail
+        after = _Summary(_standardised(thumbnail), _histogram(thumbnail))
+        before, self.before = self.before, after
         backwards, self.time = time < self.time, time
-        return before is None or backwards or cut_score(before, thumbnail) > THRESHOLD
+        return before is None or backwards or _distance(before, after) > THRESHOLD
 
     def reset(self) -> None:
         """Forget everything: the next frame is the first."""
-        self.thumbnail = None
+        self.before = None
 
 
 def cut_score(before: np.ndarray, after: np.ndarray) -> float:
@@ -36,13 +45,15 @@ def cut_score(before: np.ndarray, after: np.ndarray) -> float:
     brought to the same mean and contrast (a change of light is not a cut), and of their colour histograms
     (motion is not a cut).
     """
-    return float(np.sqrt(_structure_distance(before, after) * _histogram_distance(before, after)))
+    a, b = (_Summary(_standardised(x), _histogram(x)) for x in (before, after))
+    return _distance(a, b)
 
 
-def _structure_distance(before: np.ndarray, after: np.ndarray) -> float:
-    """(1 - correlation) of small grey copies, clipped to [0, 1]."""
-    a, b = (_standardised(x) for x in (before, after))
-    return float(np.clip(1 - (a * b).mean(), 0, 1))
+def _distance(before: _Summary, after: _Summary) -> float:
+    """1 - correlation of the grey copies, and the share of pixels that changed their bin: their geometric mean."""
+    structure = np.clip(1 - (before.grey * after.grey).mean(), 0, 1)
+    changed = 0.5 * np.abs(before.histogram - after.histogram).sum()
+    return float(np.sqrt(structure * changed))
 
 
 def _standardised(thumbnail: np.ndarray) -> np.ndarray:
@@ -50,12 +61,6 @@ def _standardised(thumbnail: np.ndarray) -> np.ndarray:
     grey = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY).astype(np.float32)
     # What is added keeps a flat picture from dividing by 0; much more would take a low contrast for a change.
     return (grey - grey.mean()) / (grey.std() + 0.2)
-
-
-def _histogram_distance(before: np.ndarray, after: np.ndarray) -> float:
-    """Half the L1 distance of colour histograms: the share of pixels that changed their bin."""
-    a, b = (_histogram(x) for x in (before, after))
-    return float(0.5 * np.abs(a - b).sum())
 
 
 def _histogram(thumbnail: np.ndarray) -> np.ndarray:
