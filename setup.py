@@ -13,6 +13,7 @@ setup(
             "hueglass.infer.native._render",
             ["infer/native/render.cpp"],
             cxx_std=17,
+            depends=["infer/native/simd.h", "infer/native/slice_row.inc"],
             extra_compile_args=["-O3"],
             optional=True,
         )

@@ -15,8 +15,9 @@ from hueglass.infer import bilateral, native
 
 LEVELS = 1
 """The most by which any value may differ."""
-SHARE = 0.005
-"""The share of values that may differ at all: who truncates, or is off by half a pixel, fails here first."""
+SHARE = {"native": 0.05, "torch": 0.005}
+"""The share of values that may differ at all: who truncates, or is off by half a pixel, fails here first. The compiled
+renderer counts in 16 bits."""
 
 
 def render_native(grid: np.ndarray, image: np.ndarray) -> np.ndarray:
@@ -25,12 +26,18 @@ def render_native(grid: np.ndarray, image: np.ndarray) -> np.ndarray:
     return native.render(grid, image)
 
 
-def render_native_plain(grid: np.ndarray, image: np.ndarray) -> np.ndarray:
-    """The portable kernel, also on a machine where the AVX2 one would be chosen."""
-    render = pytest.importorskip("hueglass.infer.native._render").render
-    out = np.empty_like(image)
-    render(np.ascontiguousarray(grid), np.ascontiguousarray(image), out, threads=1, plain=True)
-    return out
+def render_native_on(path: str) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+    """The compiled renderer on one of its paths."""
+
+    def render(grid: np.ndarray, image: np.ndarray) -> np.ndarray:
+        if path not in native.paths():
+            pytest.skip(f"this machine has no {path}")
+        assert native._render is not None
+        out = np.empty_like(image)
+        native._render.render(np.ascontiguousarray(grid), np.ascontiguousarray(image), out, path=path)
+        return out
+
+    return render
 
 
 def render_torch(grid: np.ndarray, image: np.ndarray) -> np.ndarray:
@@ -44,7 +51,7 @@ def render_torch(grid: np.ndarray, image: np.ndarray) -> np.ndarray:
 
 RENDERERS = {
     "native": render_native,
-    "native-plain": render_native_plain,
+    **{f"native-{path}": render_native_on(path) for path in ("avx512", "avx2", "neon", "plain")},
     "torch": render_torch,
 }
 
@@ -106,19 +113,19 @@ def expected(case: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return grid, image, bilateral.render(grid, image)
 
 
-def assert_agree(result: np.ndarray, reference: np.ndarray) -> None:
+def assert_agree(result: np.ndarray, reference: np.ndarray, share: float) -> None:
     assert result.dtype == np.uint8
     assert result.shape == reference.shape
     difference = np.abs(result.astype(int) - reference)
     assert difference.max() <= LEVELS
-    assert np.count_nonzero(difference) <= max(1, SHARE * difference.size)
+    assert np.count_nonzero(difference) <= max(1, share * difference.size)
 
 
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("renderer", RENDERERS)
 def test_agrees_with_the_reference(renderer: str, case: str) -> None:
     grid, image, reference = expected(case)
-    assert_agree(RENDERERS[renderer](grid, image), reference)
+    assert_agree(RENDERERS[renderer](grid, image), reference, SHARE[renderer.partition("-")[0]])
 
 
 @pytest.mark.parametrize("renderer", [*RENDERERS, "reference"])
@@ -156,7 +163,7 @@ def brute_force(grid: np.ndarray, image: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("shape", [(3, 2, 4), (1, 1, 1), (2, 1, 3)])
 def test_reference_does_what_its_docstring_says(shape: tuple[int, int, int]) -> None:
     grid, image = random_grid(shape), noise(6, 9)
-    assert_agree(bilateral.render(grid, image), brute_force(grid, image))
+    assert_agree(bilateral.render(grid, image), brute_force(grid, image), 0.005)
 
 
 def test_reference_in_bands_is_the_reference_in_one(monkeypatch: pytest.MonkeyPatch) -> None:

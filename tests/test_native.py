@@ -77,6 +77,34 @@ def test_any_strides_in_and_out(grid: np.ndarray, image: np.ndarray, view: objec
     np.testing.assert_array_equal(canvas, untouched)
 
 
+@pytest.mark.parametrize("threads", [1, 3])
+def test_bgr_is_rgb_the_other_way_round(grid: np.ndarray, image: np.ndarray, threads: int) -> None:
+    expected = native.render(grid, image)[..., ::-1]
+    np.testing.assert_array_equal(native.render(grid, image[..., ::-1].copy(), threads=threads, bgr=True), expected)
+
+
+@compiled
+@pytest.mark.parametrize("width", range(1, 70))
+def test_every_path_is_the_same_to_the_bit(grid: np.ndarray, width: int) -> None:
+    """At every width, so that whatever whole vectors leave over is met; nothing is written beside the frame."""
+    assert native._render is not None
+    canvas = np.random.default_rng(width).integers(0, 256, (5, 70 + 3, 3), dtype=np.uint8)
+    results = []
+    for path in native.paths():
+        results.append(canvas.copy())
+        native._render.render(grid, canvas[:, 1 : width + 1], results[-1][:, 1 : width + 1], path=path)
+        np.testing.assert_array_equal(results[-1][:, [0, width + 1]], canvas[:, [0, width + 1]])
+    for result in results[1:]:
+        np.testing.assert_array_equal(result, results[0])
+
+
+def test_a_path_that_is_not_here(grid: np.ndarray, image: np.ndarray) -> None:
+    if native._render is None:
+        pytest.skip("the compiled renderer was not built")
+    with pytest.raises(ValueError, match="path sse9 cannot run on this machine"):
+        native._render.render(grid, image, image.copy(), path="sse9")
+
+
 def test_out_may_overlap_the_frame(grid: np.ndarray, image: np.ndarray) -> None:
     expected = native.render(grid, image[:-1].copy())
     native.render(grid, image[:-1], out=image[1:])
@@ -143,11 +171,11 @@ def test_refuses_negative_threads(grid: np.ndarray, image: np.ndarray) -> None:
 
 
 @compiled
-@pytest.mark.parametrize("plain", [False, True])
-def test_extension_checks_for_itself(grid: np.ndarray, image: np.ndarray, plain: bool) -> None:
+@pytest.mark.parametrize("path", native.paths())
+def test_extension_checks_for_itself(grid: np.ndarray, image: np.ndarray, path: str) -> None:
     def refused(message: str, *arguments: object) -> None:
         with pytest.raises(ValueError, match=message):
-            native._render.render(*arguments, plain=plain)
+            native._render.render(*arguments, path=path)
 
     out = np.empty_like(image)
     refused("grid has shape", grid[..., :11].copy(), image, out, 1)
@@ -157,22 +185,25 @@ def test_extension_checks_for_itself(grid: np.ndarray, image: np.ndarray, plain:
     refused("grid is not contiguous", grid[:, :, ::2], image, out, 1)
     refused("image has shape", grid, image.astype(np.int8), out, 1)
     refused("image has shape", grid, image[:0], out[:0], 1)
-    refused("image is not contiguous", grid, image[:, ::2], out, 1)
+    refused("image has rows that are not contiguous", grid, image[:, ::2], out, 1)
+    refused("image has rows that are not contiguous", grid, image[::-1], out, 1)
+    refused("out has rows that are not contiguous", grid, image[:, :2], np.empty((61, 4, 3), np.uint8)[:, ::2], 1)
     refused("out has shape", grid, image, out[:-1], 1)
     refused("out overlaps image", grid, image[:-1], image[1:], 1)
+    refused("out overlaps image", grid, image[::2], image[:31], 1)
     refused("threads is 0", grid, image, out, 0)
     out.flags.writeable = False
     refused("out is read-only", grid, image, out, 1)
 
 
 @compiled
-@pytest.mark.parametrize("plain", [False, True])
+@pytest.mark.parametrize("path", native.paths())
 @pytest.mark.parametrize("value", [np.nan, np.inf, 3e38, -3e38])
-def test_extension_survives_wild_numbers(image: np.ndarray, value: float, plain: bool) -> None:
+def test_extension_survives_wild_numbers(image: np.ndarray, value: float, path: str) -> None:
     """Nothing is promised about the colours, except that no number leads outside the frame or the tables."""
     wild = np.full(bilateral.GRID_SHAPE, value, np.float32)
     wild[::2] *= -1
-    native._render.render(wild, image, np.empty_like(image), 1, plain=plain)
+    native._render.render(wild, image, np.empty_like(image), 1, path=path)
 
 
 def test_without_the_extension_numpy_renders(

@@ -60,8 +60,6 @@ class TrainConfig(LoopConfig):
     """One training of the student: what `hueglass train CONFIG` reads."""
 
     network: Literal["student"] = "student"
-    start_from: str | None = None
-    """A checkpoint folder whose weights are trained on, relative to where the command is run; none: from chance."""
     batch: BatchConfig = BatchConfig()
     render_size: int = Field(128, ge=16)
     """Losses look at the output at this size; the grid does not know the size of what is sliced through it."""

@@ -28,6 +28,8 @@ class LoopConfig(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     seed: int = 0
+    start_from: str | None = None
+    """A checkpoint folder whose weights are trained on, relative to where the command is run; none: from chance."""
     steps: int = Field(gt=0)
     minutes: float | None = Field(None, gt=0)
     """Stop after this much training time even if steps are left; the learning rate follows whichever ends first."""

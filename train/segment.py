@@ -27,7 +27,7 @@ from .loop import LoopConfig
 from .samples import PhotoConfig
 from .segment_samples import SegmentSampleConfig, SegmentSampler, labelled
 from .segment_scores import COUNT, name_pixels, painted, scores, selection
-from .segmenter import Segmenter, SegmenterConfig, save_segmenter
+from .segmenter import Segmenter, SegmenterConfig, load_segmenter, save_segmenter
 
 SHOWN = 12
 """Pictures of each kind on a contact sheet."""
@@ -101,10 +101,7 @@ def _load(names: list[str], folder: Path | None, side: int) -> list[Photo]:
 def start(config: SegmentConfig, photos: list[Photo], data: Path | None, device: torch.device) -> Training:
     """A training at step 0."""
     torch.manual_seed(config.seed)
-    segmenter = Segmenter(config.segmenter)
-    if config.data.weights:
-        segmenter.start_from(load_features("squeezenet", (data or Path()) / config.data.weights))
-    segmenter = segmenter.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    segmenter = _at_first(config, data).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     averaged = torch.optim.swa_utils.AveragedModel(
         segmenter, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(config.average), use_buffers=True
     )
@@ -114,6 +111,19 @@ def start(config: SegmentConfig, photos: list[Photo], data: Path | None, device:
     optimiser = torch.optim.AdamW(groups, lr=config.learning_rate, weight_decay=config.weight_decay)
     sampler = SegmentSampler(config.samples, photos, config.segmenter.thumbnail, config.seed)
     return Training(segmenter, averaged, optimiser, sampler)
+
+
+def _at_first(config: SegmentConfig, data: Path | None) -> Segmenter:
+    """From `start_from`, or with the trunk of `data.weights`, or from chance. UsageError if it is of other sizes."""
+    if config.start_from is not None:
+        segmenter, _ = load_segmenter(Path(config.start_from))
+        if segmenter.config != config.segmenter:
+            raise UsageError(f"{config.start_from}: holds a segmenter of other sizes, expected the configuration's")
+        return segmenter.train()
+    segmenter = Segmenter(config.segmenter)
+    if config.data.weights:
+        segmenter.start_from(load_features("squeezenet", (data or Path()) / config.data.weights))
+    return segmenter
 
 
 def run(config: SegmentConfig, folder: Path, data: Path | None, report: Callable[[Training, dict], None]) -> Training:

@@ -11,8 +11,9 @@ from types import ModuleType
 
 import numpy as np
 
-from .. import bilateral
+from .. import bilateral, yuv
 from ..errors import HueglassError
+from ..yuv import Planes
 
 try:
     _render: ModuleType | None = importlib.import_module("._render", __name__)
@@ -25,30 +26,69 @@ def available() -> bool:
     return _render is not None
 
 
-def render(grid: np.ndarray, image: np.ndarray, out: np.ndarray | None = None, threads: int = 0) -> np.ndarray:
+def paths() -> tuple[str, ...]:
+    """The ways that the compiled renderer can take on this machine, the one that it takes first."""
+    return tuple(_render.PATHS) if _render is not None else ()
+
+
+def render(
+    grid: np.ndarray, image: np.ndarray, out: np.ndarray | None = None, threads: int = 0, bgr: bool = False
+) -> np.ndarray:
     """The frame (H, W, 3) uint8 sRGB sliced through the grid (gd, gh, gw, 12), as uint8, in `out` if given.
 
-    `out` may be `image` itself, which then changes in place. `threads` 0 means one for each core. Agrees with
-    `bilateral.render` to one level. HueglassError where an argument does not fit.
+    `out` may be `image` itself, which then changes in place. `threads` 0 means one for each core; `bgr` says that
+    channels come in OpenCV's order. Agrees with `bilateral.render` to one level. HueglassError where an argument does
+    not fit.
     """
     grid = bilateral.check_coefficients(grid)
     _check_frame(image, "the frame")
-    if threads < 0:
-        raise HueglassError(f"threads is {threads}, expected 0 (all cores) or more")
+    threads = _checked_threads(threads)
     if out is None:
         out = np.empty(image.shape, np.uint8)
     else:
         _check_out(out, image)
     if _render is None:
         _warn_missing()
-        out[...] = bilateral.render(grid, image)
+        out[...] = bilateral.render(grid, image[..., ::-1])[..., ::-1] if bgr else bilateral.render(grid, image)
         return out
-    source = np.ascontiguousarray(image)
+    source = image if _in_rows(image) else np.ascontiguousarray(image)
     target = out if _writes_directly(out, source) else np.empty(image.shape, np.uint8)
-    _render.render(grid, source, target, min(threads or cores(), _render.MAX_THREADS))
+    _render.render(grid, source, target, threads, bgr)
     if target is not out:
         out[...] = target
     return out
+
+
+def render_yuv(grid: np.ndarray, planes: Planes, kr: float, kb: float, full: bool, threads: int = 0) -> Planes:
+    """A frame in Y'CbCr 4:2:0 sliced through the grid: planes Y (H, W), Cb and Cr (half of it, rounded up), uint8.
+
+    `kr` and `kb` are the luma weights of the matrix (`yuv.WEIGHTS`), `full` says whether levels go from 0 to 255. The
+    rows of a plane may lie apart, as decoders leave them. Agrees with `yuv.render` to two levels. HueglassError where
+    an argument does not fit.
+    """
+    grid = bilateral.check_coefficients(grid)
+    yuv.check_planes(planes)
+    threads = _checked_threads(threads)
+    if _render is None:
+        _warn_missing()
+        return yuv.render(grid, planes, kr, kb, full)
+    sources = [plane if _in_rows(plane) else np.ascontiguousarray(plane) for plane in planes]
+    out = [np.empty(plane.shape, np.uint8) for plane in planes]
+    _render.render_yuv(grid, sources, out, kr, kb, full, threads)
+    return out[0], out[1], out[2]
+
+
+def _checked_threads(threads: int) -> int:
+    if threads < 0:
+        raise HueglassError(f"threads is {threads}, expected 0 (all cores) or more")
+    return min(threads or cores(), 64)
+
+
+def _in_rows(array: np.ndarray) -> bool:
+    """Whether every row is contiguous and lies behind the one before: what the extension can read and write."""
+    pixel = array.shape[2] if array.ndim == 3 else 1
+    dense = array.strides[-1] == 1 and (array.ndim == 2 or array.strides[1] == pixel)
+    return dense and array.strides[0] >= array.shape[1] * pixel
 
 
 def _check_frame(image: np.ndarray, name: str) -> None:
@@ -65,9 +105,9 @@ def _check_out(out: np.ndarray, image: np.ndarray) -> None:
 
 
 def _writes_directly(out: np.ndarray, source: np.ndarray) -> bool:
-    """Whether rows can go straight into `out`: contiguous, and the frame itself or clear of it."""
-    same = out.ctypes.data == source.ctypes.data
-    return out.flags.c_contiguous and (same or not np.may_share_memory(out, source))
+    """Whether rows can go straight into `out`: it is the frame itself, or clear of it."""
+    same = out.ctypes.data == source.ctypes.data and out.strides == source.strides
+    return _in_rows(out) and (same or not np.may_share_memory(out, source))
 
 
 def cores() -> int:

@@ -1,23 +1,25 @@
-// Slices an 8-bit sRGB frame (H, W, 3) through a bilateral grid (gd, gh, gw, 12), as infer/bilateral.py defines it.
+// Slices 8-bit frames through a bilateral grid (gd, gh, gw, 12), as infer/bilateral.py defines it: sRGB (H, W, 3), or
+// Y'CbCr 4:2:0 in three planes.
 //
-// Rows are outermost. For one row of pixels the grid is interpolated in y once. Between two cell centres in x (a
-// segment) every coefficient is then a small table over depth that changes linearly with x, so that a pixel costs one
-// look-up in depth and one affine map. Trilinear interpolation becomes, with f the place between two depths and
-// t the place between two cells in x,
+// Rows are outermost. A row becomes three planes of 16-bit colours, is sliced, and becomes bytes again. For one row
+// the grid is interpolated in y once. Between two cell centres in x (a segment) every coefficient is then a table over
+// depth that changes linearly with x, so that trilinear interpolation becomes, with f the place between two depths and
+// t the place between two cells,
 //
 //     coefficient = (value + f step) + t (value_dx + f step_dx)
 //
-// where the four tables are read at the pixel's depth. Offsets are scaled by 255 beforehand: pixels stay in 0..255.
-//
-// Two kernels share everything but the order of the numbers within a cell:
-//   plain  one pixel at a time, its 16 (12 used) coefficients side by side; compilers make SSE or NEON of it.
-//   avx2   eight pixels at a time. A table of at most eight depths fills one register, so that the look-up is a
-//          register permute (vpermps) and no memory is gathered. x86, GCC or Clang; chosen at run time.
+// where the four tables are read at the pixel's depth. A table of at most eight 16-bit numbers fits the register that a
+// byte shuffle looks up in (pshufb, tbl): no memory is gathered, and one instruction serves 8, 16 or 32 pixels.
+// Numbers are fixed-point, at the finest scale that the grid allows. What does not fit, grids of more than eight
+// depths or of enormous coefficients, is sliced pixel by pixel in floats.
 
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
 
 #include <algorithm>
+#include <array>
+#include <cmath>
 #include <cstdint>
 #include <cstring>
 #include <limits>
@@ -27,319 +29,418 @@
 #include <thread>
 #include <vector>
 
-#if defined(__GNUC__) && !defined(_MSC_VER) && (defined(__x86_64__) || defined(__i386__))
-#define HUEGLASS_AVX2 1
-#include <immintrin.h>
-#endif
+#include "simd.h"
 
 namespace py = pybind11;
 
 namespace {
 
-constexpr int kMaxCells = 64;   // MAX_CELLS in bilateral.py
+constexpr int kMaxCells = 64;    // MAX_CELLS in bilateral.py
 constexpr int kMaxThreads = 64;
-constexpr int kLanes = 8;       // pixels that the avx2 kernel takes at a time, and depths that its tables hold
+constexpr int kPadding = 64;     // lanes of the widest vectors, twice: chroma is made of two
+constexpr int kDepths = 8;       // numbers in a table
+constexpr int kCellTables = 24;  // per cell: of each coefficient its values and its steps, one after the other
+constexpr int kLeastBits = 12;   // of a coefficient's fraction: with fewer, a result may be off by more than a level
+constexpr int kMostBits = 14;
 constexpr float kLuma[3] = {0.299f, 0.587f, 0.114f};
 
-// The pixels of one row between two cell centres, and the tables that hold for them.
-struct Segment {
-    const float* left;   // values and depth steps of the cell on the left, in the kernel's order
-    const float* slope;  // their change from there to the cell on the right
-    float t, dt;         // place of the first pixel between the two, 0 to 1, and the step from pixel to pixel
-    int pixels;
-    int gd;              // depths
-    int pieces;          // linear pieces between them, at least 1
+struct Row {
+    std::array<int16_t*, 3> plane;  // red, green, blue
 };
 
-using Kernel = void (*)(const Segment&, const uint8_t* __restrict, uint8_t* __restrict);
-
-// A kernel and the order in which it wants the numbers of a cell.
-struct Layout {
-    Kernel kernel;
-    size_t cell;                                         // floats per cell
-    size_t (*index)(int coefficient, int step, int piece);  // place of a value (step 0) or of its depth step (step 1)
+// How numbers of a grid are to be read: fractions of 2^bits. `guide` are the luma weights times the depth, in 8192ths.
+struct GridScale {
+    int bits, deepest, guide[3];
 };
 
-// ---------------------------------------------------------------------------------------------- plain
-
-// [piece][value, step][column R G B 1][row R' G' B' and one unused]: a pixel reads two runs of 16 + 16 floats.
-size_t plain_index(int coefficient, int step, int piece) {
-    const int row = coefficient / 4, column = coefficient % 4;
-    return static_cast<size_t>(piece * 2 + step) * 16 + column * 4 + row;
-}
-
-// Four floats: one column of the affine matrix. GCC and Clang make a register of it on every machine that has them.
-#ifdef __GNUC__
-typedef float Float4 __attribute__((vector_size(16)));
-#else
-struct Float4 {
-    float v[4];
-    friend Float4 operator+(Float4 a, Float4 b) {
-        return {{a.v[0] + b.v[0], a.v[1] + b.v[1], a.v[2] + b.v[2], a.v[3] + b.v[3]}};
-    }
-    friend Float4 operator*(Float4 a, float b) { return {{a.v[0] * b, a.v[1] * b, a.v[2] * b, a.v[3] * b}}; }
+// Y'CbCr to and from colours in 16 bits: see make_matrix.
+struct YuvMatrix {
+    int black, grey, red_cr, green_cb, green_cr, blue_cb;
+    int luma[3], cb[3], cr[3];
 };
+
+// What is written once per instruction set, in slice_row.inc.
+struct Kernels {
+    const char* name;
+    void (*load_triples)(const uint8_t*, const Row&, int64_t);
+    void (*store_triples)(const Row&, uint8_t*, int64_t);
+    void (*load_yuv)(const YuvMatrix&, const uint8_t*, const uint8_t*, const uint8_t*, const Row&, int64_t);
+    void (*store_luma)(const YuvMatrix&, const Row&, uint8_t*, int64_t);
+    void (*store_chroma)(const YuvMatrix&, const Row&, const Row&, uint8_t*, uint8_t*, int64_t);
+    void (*interpolate_row)(const int16_t*, const int16_t*, int, int16_t*, size_t);
+    void (*change_of_tables)(const int16_t*, const int16_t*, int16_t*);
+    void (*slice_segment)(const GridScale&, const int16_t*, const int16_t*, const int16_t*, const Row&, const Row&,
+                          int64_t, int64_t);
+};
+
+namespace plain {
+using S = Plain;
+#define NAME "plain"
+#include "slice_row.inc"
+#undef NAME
+}  // namespace plain
+
+#ifdef HUEGLASS_X86
+#pragma GCC push_options
+#pragma GCC target("avx2")
+#ifdef __clang__
+#pragma clang attribute push(__attribute__((target("avx2"))), apply_to = function)
+#endif
+namespace avx2 {
+using S = Avx2;
+#define NAME "avx2"
+#include "slice_row.inc"
+#undef NAME
+}  // namespace avx2
+#ifdef __clang__
+#pragma clang attribute pop
+#endif
+#pragma GCC pop_options
+
+#pragma GCC push_options
+#pragma GCC target("avx2,avx512f,avx512bw,avx512vl")
+#ifdef __clang__
+#pragma clang attribute push(__attribute__((target("avx2,avx512f,avx512bw,avx512vl"))), apply_to = function)
+#endif
+namespace avx512 {
+using S = Avx512;
+#define NAME "avx512"
+#include "slice_row.inc"
+#undef NAME
+}  // namespace avx512
+#ifdef __clang__
+#pragma clang attribute pop
+#endif
+#pragma GCC pop_options
 #endif
 
-inline Float4 load4(const float* from) {
-    Float4 loaded;
-    std::memcpy(&loaded, from, sizeof loaded);
-    return loaded;
-}
-
-// One column of a pixel's matrix: its tables at the pixel's piece, interpolated in depth by f and in x by t.
-inline Float4 plain_column(const float* value, const float* value_dx, int column, float f, float t) {
-    const Float4 here = load4(value + 4 * column) + load4(value + 16 + 4 * column) * f;
-    const Float4 change = load4(value_dx + 4 * column) + load4(value_dx + 16 + 4 * column) * f;
-    return here + change * t;
-}
-
-void plain_kernel(const Segment& segment, const uint8_t* __restrict in, uint8_t* __restrict out) {
-    const Segment s = segment;  // a copy: bytes written to `out` could otherwise change it, for all a compiler knows
-    const float scale = s.gd / 255.0f, deepest = s.gd - 1.0f;
-    for (int i = 0; i < s.pixels; ++i, in += 3, out += 3) {
-        const float r = in[0], g = in[1], b = in[2];
-        const float guide = kLuma[0] * r + kLuma[1] * g + kLuma[2] * b;
-        const float gz = std::min(std::max(guide * scale - 0.5f, 0.0f), deepest);
-        const int piece = std::min(static_cast<int>(gz), s.pieces - 1);
-        const float f = gz - piece, t = s.t + i * s.dt;
-        const float* value = s.left + 32 * piece;
-        const float* value_dx = s.slope + 32 * piece;
-        const Float4 linear = plain_column(value, value_dx, 0, f, t) * r + plain_column(value, value_dx, 1, f, t) * g +
-                              plain_column(value, value_dx, 2, f, t) * b;
-        const Float4 result = linear + plain_column(value, value_dx, 3, f, t);
-        float colour[4];
-        std::memcpy(colour, &result, sizeof colour);
-        for (int c = 0; c < 3; ++c) {
-            const float clamped = std::min(std::max(0.0f, colour[c]), 255.0f);  // in this order NaN becomes 0
-            out[c] = static_cast<uint8_t>(static_cast<int>(clamped + 0.5f));
-        }
-    }
-}
-
-// ----------------------------------------------------------------------------------------------- avx2
-
-#ifdef HUEGLASS_AVX2
-#define AVX2 __attribute__((target("avx2,fma")))
-
-// [coefficient][value, step][piece, padded to 8]: each table is one register.
-size_t avx2_index(int coefficient, int step, int piece) {
-    return static_cast<size_t>(coefficient * 2 + step) * kLanes + piece;
-}
-
-// One coefficient of eight pixels: their tables, looked up at `piece`, interpolated in depth by f and in x by t.
-AVX2 inline __m256 avx2_coefficient(const float* left, const float* slope, __m256i piece, __m256 f, __m256 t) {
-    const __m256 value = _mm256_permutevar8x32_ps(_mm256_loadu_ps(left), piece);
-    const __m256 step = _mm256_permutevar8x32_ps(_mm256_loadu_ps(left + kLanes), piece);
-    const __m256 value_dx = _mm256_permutevar8x32_ps(_mm256_loadu_ps(slope), piece);
-    const __m256 step_dx = _mm256_permutevar8x32_ps(_mm256_loadu_ps(slope + kLanes), piece);
-    return _mm256_fmadd_ps(t, _mm256_fmadd_ps(f, step_dx, value_dx), _mm256_fmadd_ps(f, step, value));
-}
-
-// Eight interleaved pixels as three registers of floats in 0..255. Reads 24 bytes: the upper half of the register
-// holds bytes 8 to 23, so that its four pixels begin at byte 4.
-AVX2 inline void avx2_load(const uint8_t* in, __m256 rgb[3]) {
-    const __m128i low = _mm_loadu_si128(reinterpret_cast<const __m128i*>(in));
-    const __m128i high = _mm_loadu_si128(reinterpret_cast<const __m128i*>(in + 8));
-    const __m256i bytes = _mm256_inserti128_si256(_mm256_castsi128_si256(low), high, 1);
-    // Each red byte into a 32-bit lane; where the top bit is set, a zero.
-    const __m256i red = _mm256_setr_epi8(0, -1, -1, -1, 3, -1, -1, -1, 6, -1, -1, -1, 9, -1, -1, -1,  //
-                                         4, -1, -1, -1, 7, -1, -1, -1, 10, -1, -1, -1, 13, -1, -1, -1);
-    const __m256i next = _mm256_set1_epi32(1);
-    const __m256i green = _mm256_add_epi32(red, next), blue = _mm256_add_epi32(green, next);
-    rgb[0] = _mm256_cvtepi32_ps(_mm256_shuffle_epi8(bytes, red));
-    rgb[1] = _mm256_cvtepi32_ps(_mm256_shuffle_epi8(bytes, green));
-    rgb[2] = _mm256_cvtepi32_ps(_mm256_shuffle_epi8(bytes, blue));
-}
-
-// Clamps, rounds and interleaves eight pixels. Writes 28 bytes, the last four of them zero.
-AVX2 inline void avx2_store(const __m256 rgb[3], uint8_t* out) {
-    __m256i byte[3];
-    for (int c = 0; c < 3; ++c) {
-        const __m256 positive = _mm256_max_ps(rgb[c], _mm256_setzero_ps());  // NaN becomes 0
-        const __m256 clamped = _mm256_min_ps(positive, _mm256_set1_ps(255.0f));
-        byte[c] = _mm256_cvttps_epi32(_mm256_add_ps(clamped, _mm256_set1_ps(0.5f)));
-    }
-    const __m256i green_blue = _mm256_or_si256(_mm256_slli_epi32(byte[1], 8), _mm256_slli_epi32(byte[2], 16));
-    const __m256i pixels = _mm256_or_si256(byte[0], green_blue);
-    const __m256i close = _mm256_setr_epi8(0, 1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14, -1, -1, -1, -1,  //
-                                           0, 1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14, -1, -1, -1, -1);
-    const __m256i packed = _mm256_shuffle_epi8(pixels, close);
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(out), _mm256_castsi256_si128(packed));
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(out + 12), _mm256_extracti128_si256(packed, 1));
-}
-
-// Works in whole eights: it reads and writes past the segment's end, into what the next segment writes again or into
-// the padding of the row.
-AVX2 void avx2_kernel(const Segment& s, const uint8_t* __restrict in, uint8_t* __restrict out) {
-    const __m256 scale = _mm256_set1_ps(s.gd / 255.0f), deepest = _mm256_set1_ps(s.gd - 1.0f);
-    const __m256i last_piece = _mm256_set1_epi32(s.pieces - 1);
-    __m256 place = _mm256_setr_ps(0, 1, 2, 3, 4, 5, 6, 7);
-    for (int i = 0; i < s.pixels; i += kLanes, in += 3 * kLanes, out += 3 * kLanes) {
-        __m256 rgb[3], result[3];
-        avx2_load(in, rgb);
-        __m256 guide = _mm256_mul_ps(rgb[0], _mm256_set1_ps(kLuma[0]));
-        guide = _mm256_fmadd_ps(rgb[1], _mm256_set1_ps(kLuma[1]), guide);
-        guide = _mm256_fmadd_ps(rgb[2], _mm256_set1_ps(kLuma[2]), guide);
-        __m256 gz = _mm256_fmsub_ps(guide, scale, _mm256_set1_ps(0.5f));
-        gz = _mm256_min_ps(_mm256_max_ps(gz, _mm256_setzero_ps()), deepest);
-        const __m256i piece = _mm256_min_epi32(_mm256_cvttps_epi32(gz), last_piece);
-        const __m256 f = _mm256_sub_ps(gz, _mm256_cvtepi32_ps(piece));
-        const __m256 t = _mm256_fmadd_ps(place, _mm256_set1_ps(s.dt), _mm256_set1_ps(s.t));
-        for (int row = 0; row < 3; ++row) {
-            const float* left = s.left + row * 4 * 2 * kLanes;
-            const float* slope = s.slope + row * 4 * 2 * kLanes;
-            result[row] = avx2_coefficient(left + 3 * 2 * kLanes, slope + 3 * 2 * kLanes, piece, f, t);
-            for (int column = 0; column < 3; ++column) {
-                const int at = column * 2 * kLanes;
-                const __m256 coefficient = avx2_coefficient(left + at, slope + at, piece, f, t);
-                result[row] = _mm256_fmadd_ps(coefficient, rgb[column], result[row]);
-            }
-        }
-        avx2_store(result, out);
-        place = _mm256_add_ps(place, _mm256_set1_ps(kLanes));
-    }
-}
+#ifdef HUEGLASS_NEON
+namespace neon {
+using S = Neon;
+#define NAME "neon"
+#include "slice_row.inc"
+#undef NAME
+}  // namespace neon
 #endif
 
-bool avx2_here() {
-#ifdef HUEGLASS_AVX2
-    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-#else
-    return false;
+// Those that this machine can run, the fastest first.
+std::vector<const Kernels*> kernels_here() {
+    std::vector<const Kernels*> found;
+#ifdef HUEGLASS_X86
+    if (__builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl")) found.push_back(&avx512::kernels);
+    if (__builtin_cpu_supports("avx2")) found.push_back(&avx2::kernels);
 #endif
+#ifdef HUEGLASS_NEON
+    found.push_back(&neon::kernels);
+#endif
+    found.push_back(&plain::kernels);
+    return found;
 }
 
-Layout choose_layout(int pieces, bool plain) {
-#ifdef HUEGLASS_AVX2
-    if (!plain && pieces <= kLanes && avx2_here()) return {avx2_kernel, 12 * 2 * kLanes, avx2_index};
-#endif
-    (void)plain;
-    return {plain_kernel, static_cast<size_t>(pieces) * 32, plain_index};
+const Kernels& choose_kernels(const std::string& name) {
+    const auto here = kernels_here();
+    if (name.empty()) return *here.front();
+    for (const Kernels* kernels : here)
+        if (name == kernels->name) return *kernels;
+    throw std::invalid_argument("path " + name + " cannot run on this machine");
 }
 
-// ------------------------------------------------------------------------------------- grid and frame
+// ---------------------------------------------------------------------------------------------- grid
 
-// The grid in the order of the kernel: (gh, gw) cells of `layout.cell` floats.
+// A grid (gd, gh, gw, 12) and, where it fits, its tables in fixed point: of each height (gw, kCellTables, kDepths)
+// numbers, and their way down to the next height.
 struct Grid {
-    int gd, gh, gw, pieces;
-    Layout layout;
-    std::vector<float> cells;
+    const float* source;
+    int gd, gh, gw;
+    bool fits = false;
+    GridScale scale{};
+    std::vector<int16_t> tables{}, down{};
 
-    size_t row_floats() const { return layout.cell * gw; }
+    size_t row_numbers() const { return static_cast<size_t>(gw) * kCellTables * kDepths; }
+    const float* vertex(int z, int y, int x) const { return source + ((static_cast<size_t>(z) * gh + y) * gw + x) * 12; }
 };
 
-Grid pack_grid(const float* source, int gd, int gh, int gw, bool plain) {
-    const int pieces = std::max(gd - 1, 1);
-    Grid grid{gd, gh, gw, pieces, choose_layout(pieces, plain), {}};
-    const size_t plane = static_cast<size_t>(gh) * gw * 12;
-    grid.cells.assign(grid.row_floats() * gh, 0.0f);
-    for (size_t cell = 0; cell < static_cast<size_t>(gh) * gw; ++cell) {
-        float* packed = grid.cells.data() + cell * grid.layout.cell;
-        for (int piece = 0; piece < pieces; ++piece) {
-            const float* near = source + piece * plane + cell * 12;
-            const float* far = source + std::min(piece + 1, gd - 1) * plane + cell * 12;
-            for (int c = 0; c < 12; ++c) {
-                const float scale = c % 4 == 3 ? 255.0f : 1.0f;
-                packed[grid.layout.index(c, 0, piece)] = scale * near[c];
-                packed[grid.layout.index(c, 1, piece)] = scale * (far[c] - near[c]);
+// By how much the grid's coefficients are to be multiplied so that they, every difference that is formed of them and
+// every sum over a colour stay below 2^15: the power of two, or less than kLeastBits if there is none.
+int fraction_bits(const Grid& grid) {
+    float largest = 0;
+    bool finite = true;
+    for (int z = 0; z < grid.gd; ++z)
+        for (int y = 0; y < grid.gh; ++y)
+            for (int x = 0; x < grid.gw; ++x) {
+                const int deeper = std::min(z + 1, grid.gd - 1), below = std::min(y + 1, grid.gh - 1);
+                const int right = std::min(x + 1, grid.gw - 1);
+                const float *here = grid.vertex(z, y, x), *dz = grid.vertex(deeper, y, x);
+                const float *dx = grid.vertex(z, y, right), *dxz = grid.vertex(deeper, y, right);
+                const float *dy = grid.vertex(z, below, x), *dyz = grid.vertex(deeper, below, x);
+                float sums[3] = {};
+                for (int c = 0; c < 12; ++c) {
+                    sums[c / 4] += std::fabs(here[c]);
+                    for (const float n : {dz[c] - here[c], dx[c] - here[c], dy[c] - here[c],
+                                          dxz[c] - dz[c] - dx[c] + here[c], dyz[c] - dz[c] - dy[c] + here[c]})
+                        largest = std::max(largest, std::fabs(n));
+                }
+                largest = std::max({largest, sums[0], sums[1], sums[2]});
+                finite = finite && std::isfinite(sums[0] + sums[1] + sums[2]);
             }
-        }
-    }
+    int bits = finite ? kMostBits : 0;
+    while (bits >= kLeastBits && largest * static_cast<float>(1 << bits) > 32700.0f) --bits;  // rounding adds some
+    return bits;
+}
+
+void fill_tables(Grid& grid) {
+    const float scale = static_cast<float>(1 << grid.scale.bits);
+    const size_t row = grid.row_numbers();
+    // Rounded up to whole vectors, of which the last may run past the last row.
+    grid.tables.assign(row * grid.gh + kPadding, 0);
+    grid.down.assign(row * grid.gh + kPadding, 0);
+    for (int y = 0; y < grid.gh; ++y)
+        for (int x = 0; x < grid.gw; ++x)
+            for (int c = 0; c < 12; ++c) {
+                int16_t* values = grid.tables.data() + y * row + (static_cast<size_t>(x) * kCellTables + 2 * c) * kDepths;
+                for (int z = 0; z < grid.gd; ++z)
+                    values[z] = static_cast<int16_t>(std::lrint(grid.vertex(z, y, x)[c] * scale));
+                for (int z = 0; z + 1 < grid.gd; ++z)
+                    values[kDepths + z] = static_cast<int16_t>(values[z + 1] - values[z]);
+            }
+    for (size_t i = 0; i < row * (grid.gh - 1); ++i)
+        grid.down[i] = static_cast<int16_t>(grid.tables[i + row] - grid.tables[i]);
+}
+
+Grid prepare_grid(const float* source, int gd, int gh, int gw) {
+    Grid grid{source, gd, gh, gw};
+    const int bits = gd <= kDepths ? fraction_bits(grid) : 0;
+    grid.fits = bits >= kLeastBits;
+    if (!grid.fits) return grid;
+    grid.scale.bits = bits;
+    grid.scale.deepest = (gd - 1) * 8192;
+    for (int c = 0; c < 3; ++c) grid.scale.guide[c] = static_cast<int>(std::lrint(kLuma[c] * gd * 8192));
+    fill_tables(grid);
     return grid;
 }
 
-struct Frame {
-    const uint8_t* in;  // (height, width, 3), contiguous
-    uint8_t* out;       // the same; may be `in`
-    int64_t height, width;
+// A place between cells: the first of the two, and the way to the second.
+struct Between {
+    int first;
+    float way;
 };
 
-// What one thread works in. Pixels pass through row buffers, padded for the whole eights of a kernel, which also
-// makes it safe to render in place.
-struct Scratch {
-    std::vector<float> row, slope;
-    std::vector<uint8_t> in, out;
-
-    Scratch(const Grid& grid, const Frame& frame)
-        : row(grid.row_floats()), slope(grid.layout.cell), in(3 * (frame.width + 2 * kLanes)), out(in.size()) {}
-};
-
-// The grid at the height of pixel row y: (gw) cells.
-void interpolate_row(const Grid& grid, const Frame& frame, int64_t y, float* __restrict row) {
-    const double centred = (y + 0.5) * grid.gh / frame.height - 0.5;
-    const double gy = std::min(std::max(centred, 0.0), grid.gh - 1.0);
-    const int y0 = std::min(static_cast<int>(gy), std::max(grid.gh - 2, 0));
-    const int y1 = std::min(y0 + 1, grid.gh - 1);
-    const float f = static_cast<float>(gy - y0);
-    const size_t n = grid.row_floats();
-    const float* top = grid.cells.data() + y0 * n;
-    const float* bottom = grid.cells.data() + y1 * n;
-    for (size_t i = 0; i < n; ++i) row[i] = top[i] * (1 - f) + bottom[i] * f;
+// Of the centre of pixel `at` of `length`, among `cells`: DESIGN.md's gx and gy, clamped.
+Between between(int64_t at, int64_t length, int cells) {
+    const double centred = (at + 0.5) * cells / static_cast<double>(length) - 0.5;
+    const double clamped = std::min(std::max(centred, 0.0), cells - 1.0);
+    const int first = std::min(static_cast<int>(clamped), std::max(cells - 2, 0));
+    return {first, static_cast<float>(clamped - first)};
 }
 
-// The first pixel at or right of the centre of cell `cell` (-1 and gw stand for the frame's borders):
-// the smallest x with (x + 1/2) gw / width >= cell + 1/2, in whole numbers.
-int64_t first_pixel(int64_t cell, int64_t gw, int64_t width) {
-    if (cell < 0) return 0;
-    if (cell >= gw) return width;
-    const int64_t numerator = (2 * cell + 1) * width - gw;
-    return numerator <= 0 ? 0 : (numerator + 2 * gw - 1) / (2 * gw);
-}
+int fraction(float way) { return std::min(static_cast<int>(std::lrint(way * 32768.0f)), 32767); }
 
-void render_row(const Grid& grid, const Frame& frame, int64_t y, Scratch& scratch) {
-    const size_t bytes = static_cast<size_t>(frame.width) * 3;
-    std::memcpy(scratch.in.data(), frame.in + y * bytes, bytes);
-    interpolate_row(grid, frame, y, scratch.row.data());
-    const double dt = static_cast<double>(grid.gw) / frame.width;
-    for (int cell = -1; cell < grid.gw; ++cell) {  // from the centre of `cell` to that of the next one
-        const int64_t begin = first_pixel(cell, grid.gw, frame.width);
-        const int64_t end = first_pixel(cell + 1, grid.gw, frame.width);
-        if (begin >= end) continue;
-        const float* left = scratch.row.data() + std::max(cell, 0) * grid.layout.cell;
-        const float* right = scratch.row.data() + std::min(cell + 1, grid.gw - 1) * grid.layout.cell;
-        for (size_t i = 0; i < grid.layout.cell; ++i) scratch.slope[i] = right[i] - left[i];
-        const float t = static_cast<float>((begin + 0.5) * dt - 0.5 - cell);
-        const Segment segment{left, scratch.slope.data(), t, static_cast<float>(dt), static_cast<int>(end - begin),
-                              grid.gd, grid.pieces};
-        grid.layout.kernel(segment, scratch.in.data() + 3 * begin, scratch.out.data() + 3 * begin);
+// -------------------------------------------------------------------------------------------- slicing
+
+// Which pixels lie between the centres of which cells.
+struct Columns {
+    struct Segment {
+        int cell;
+        int64_t begin, end;
+    };
+    std::vector<Segment> segments;
+    std::vector<int16_t> t;         // of every pixel, in 2^15ths
+    std::vector<Between> between;   // the same in floats, for grids that do not fit
+
+    Columns(const Grid& grid, int64_t width) : t(width + kPadding), between(width) {
+        for (int64_t x = 0; x < width; ++x) {
+            between[x] = ::between(x, width, grid.gw);
+            t[x] = static_cast<int16_t>(fraction(between[x].way));
+            if (segments.empty() || segments.back().cell != between[x].first)
+                segments.push_back({between[x].first, x, x});
+            segments.back().end = x + 1;
+        }
     }
-    std::memcpy(frame.out + y * bytes, scratch.out.data(), bytes);
+};
+
+// What one thread works in.
+struct Scratch {
+    std::vector<int16_t> planes, tables, change;
+    std::vector<float> vertices;
+    Row in, out[2];
+
+    Scratch(const Grid& grid, int64_t width)
+        : planes(9 * (width + kPadding)),
+          tables(grid.fits ? grid.row_numbers() + kPadding : 0),
+          change(kCellTables * kDepths),
+          vertices(grid.fits ? 0 : static_cast<size_t>(grid.gd) * grid.gw * 12) {
+        int16_t* next = planes.data();
+        for (Row* row : {&in, &out[0], &out[1]})
+            for (int16_t*& plane : row->plane) {
+                plane = next;
+                next += width + kPadding;
+            }
+    }
+    Scratch(const Scratch&) = delete;
+    Scratch(Scratch&&) = default;
+};
+
+void slice_fixed(const Kernels& kernels, const Grid& grid, const Columns& columns, Between y, Scratch& s, const Row& out) {
+    const size_t n = grid.row_numbers(), above = y.first * n;
+    kernels.interpolate_row(grid.tables.data() + above, grid.down.data() + above, fraction(y.way), s.tables.data(), n);
+    constexpr size_t cell = kCellTables * kDepths;
+    for (const Columns::Segment& segment : columns.segments) {
+        const int16_t* left = s.tables.data() + segment.cell * cell;
+        kernels.change_of_tables(left, segment.cell + 1 < grid.gw ? left + cell : left, s.change.data());
+        kernels.slice_segment(grid.scale, left, s.change.data(), columns.t.data(), s.in, out, segment.begin,
+                              segment.end);
+    }
 }
 
-void render_frame(const Grid& grid, const Frame& frame, int threads) {
-    const int64_t bands = std::min<int64_t>(threads, frame.height);
+// The obvious way, for grids that do not fit.
+void slice_float(const Grid& grid, const Columns& columns, Between y, int64_t width, Scratch& s, const Row& out) {
+    const int below = std::min(y.first + 1, grid.gh - 1);
+    for (int z = 0; z < grid.gd; ++z)
+        for (int i = 0; i < grid.gw * 12; ++i)
+            s.vertices[static_cast<size_t>(z) * grid.gw * 12 + i] =
+                grid.vertex(z, y.first, 0)[i] * (1 - y.way) + grid.vertex(z, below, 0)[i] * y.way;
+    for (int64_t x = 0; x < width; ++x) {
+        float rgb[3], guide = 0;
+        for (int c = 0; c < 3; ++c) guide += kLuma[c] * (rgb[c] = s.in.plane[c][x] / 32767.0f);
+        const float depth = std::min(std::max(guide * grid.gd - 0.5f, 0.0f), grid.gd - 1.0f);
+        const int z = std::min(static_cast<int>(depth), std::max(grid.gd - 2, 0)), deeper = std::min(z + 1, grid.gd - 1);
+        const int cell = columns.between[x].first, next = std::min(cell + 1, grid.gw - 1);
+        const float f = depth - z, t = columns.between[x].way;
+        const auto at = [&](int k, int i) { return s.vertices.data() + (static_cast<size_t>(k) * grid.gw + i) * 12; };
+        const float *a = at(z, cell), *b = at(z, next), *c = at(deeper, cell), *d = at(deeper, next);
+        for (int row = 0; row < 3; ++row) {
+            float sum = 0;
+            for (int i = 0; i < 4; ++i) {
+                const int k = 4 * row + i;
+                const float near = a[k] + t * (b[k] - a[k]), far = c[k] + t * (d[k] - c[k]);
+                sum += (near + f * (far - near)) * (i < 3 ? rgb[i] : 1.0f);
+            }
+            const float clipped = std::min(std::max(0.0f, sum), 1.0f);  // in this order NaN becomes 0
+            out.plane[row][x] = static_cast<int16_t>(clipped * 32767.0f + 0.5f);
+        }
+    }
+}
+
+// Slices the row in `s.in`, the y-th of the frame, to `out`.
+void slice_row(const Kernels& kernels, const Grid& grid, const Columns& columns, int64_t y, int64_t height,
+               Scratch& s, const Row& out) {
+    const Between place = between(y, height, grid.gh);
+    if (grid.fits) {
+        slice_fixed(kernels, grid, columns, place, s, out);
+    } else {
+        slice_float(grid, columns, place, static_cast<int64_t>(columns.between.size()), s, out);
+    }
+}
+
+// Calls work(part, scratch) for every part, spread over threads.
+template <class Work>
+void in_threads(const Grid& grid, int64_t width, int64_t parts, int threads, const Work& work) {
+    const int64_t bands = std::min<int64_t>(threads, parts);
     // Every allocation happens here: an exception inside a thread would end the process.
-    std::vector<Scratch> scratch(bands, Scratch(grid, frame));
-    const auto render_band = [&](int64_t band) {
-        const int64_t end = frame.height * (band + 1) / bands;
-        for (int64_t y = frame.height * band / bands; y < end; ++y) render_row(grid, frame, y, scratch[band]);
+    std::vector<Scratch> scratch;
+    scratch.reserve(bands);
+    for (int64_t band = 0; band < bands; ++band) scratch.emplace_back(grid, width);
+    const auto run = [&](int64_t band) {
+        const int64_t end = parts * (band + 1) / bands;
+        for (int64_t part = parts * band / bands; part < end; ++part) work(part, scratch[band]);
     };
     std::vector<std::thread> workers;
     workers.reserve(bands);
     for (int64_t band = 1; band < bands; ++band) {
         try {
-            workers.emplace_back(render_band, band);
+            workers.emplace_back(run, band);
         } catch (const std::system_error&) {  // the system gives no more threads
-            render_band(band);
+            run(band);
         }
     }
-    render_band(0);
+    run(0);
     for (std::thread& worker : workers) worker.join();
+}
+
+// Bytes in rows that need not follow one another at once. `out` may be `in`.
+struct Plane {
+    const uint8_t* in;
+    uint8_t* out;
+    int64_t in_stride, out_stride;
+
+    const uint8_t* from(int64_t y) const { return in + y * in_stride; }
+    uint8_t* to(int64_t y) const { return out + y * out_stride; }
+};
+
+void render_triples(const Kernels& kernels, const Grid& grid, const Plane& plane, bool bgr, int64_t height,
+                    int64_t width, int threads) {
+    const Columns columns(grid, width);
+    const auto ordered = [bgr](const Row& row) {
+        return bgr ? Row{{row.plane[2], row.plane[1], row.plane[0]}} : row;
+    };
+    in_threads(grid, width, height, threads, [&](int64_t y, Scratch& s) {
+        kernels.load_triples(plane.from(y), ordered(s.in), width);
+        slice_row(kernels, grid, columns, y, height, s, s.out[0]);
+        kernels.store_triples(ordered(s.out[0]), plane.to(y), width);
+    });
+}
+
+// Of an odd number, the last pixel stands for the one that its chroma sample lacks.
+void repeat_last(const Row& row, int64_t width) {
+    if (width % 2)
+        for (int16_t* plane : row.plane) plane[width] = plane[width - 1];
+}
+
+void render_planes(const Kernels& kernels, const Grid& grid, const YuvMatrix& m, const Plane planes[3], int64_t height,
+                   int64_t width, int threads) {
+    const Columns columns(grid, width);
+    const int64_t samples = (width + 1) / 2;
+    in_threads(grid, width, (height + 1) / 2, threads, [&](int64_t pair, Scratch& s) {
+        const int64_t rows = std::min<int64_t>(2, height - 2 * pair);
+        for (int64_t i = 0; i < rows; ++i) {
+            const int64_t y = 2 * pair + i;
+            kernels.load_yuv(m, planes[0].from(y), planes[1].from(pair), planes[2].from(pair), s.in, width);
+            slice_row(kernels, grid, columns, y, height, s, s.out[i]);
+            kernels.store_luma(m, s.out[i], planes[0].to(y), width);
+            repeat_last(s.out[i], width);
+        }
+        kernels.store_chroma(m, s.out[0], s.out[rows - 1], planes[1].to(pair), planes[2].to(pair), samples);
+    });
+}
+
+// H.273: Y' = kr R' + (1 - kr - kb) G' + kb B', Cb = (B' - Y') / (2 - 2 kb), Cr = (R' - Y') / (2 - 2 kr).
+YuvMatrix make_matrix(double kr, double kb, bool full) {
+    const double kg = 1 - kr - kb, range = full ? 255 : 219, chroma = full ? 255 : 224;
+    const auto whole = [](double x) { return static_cast<int>(std::lrint(x)); };
+    YuvMatrix m{};
+    m.black = full ? 0 : 16;
+    // To halves of colours (2^14), from luma in 128ths of a level and chroma in 256ths, by fractions of 2^15.
+    const double of_luma = 32768.0 * 16384 / 128 / range, of_chroma = 32768.0 * 16384 / 256 / chroma;
+    const double red = 2 - 2 * kr, blue = 2 - 2 * kb;
+    m.grey = whole(of_luma);
+    m.red_cr = whole(of_chroma * red);
+    m.green_cb = whole(-of_chroma * kb * blue / kg);
+    m.green_cr = whole(-of_chroma * kr * red / kg);
+    m.blue_cb = whole(of_chroma * blue);
+    // To levels in 128ths, from colours.
+    const double weights[3] = {kr, kg, kb};
+    for (int c = 0; c < 3; ++c) {
+        m.luma[c] = whole(128 * range * weights[c]);
+        m.cb[c] = whole(128 * chroma * ((c == 2) - weights[c]) / blue);
+        m.cr[c] = whole(128 * chroma * ((c == 0) - weights[c]) / red);
+    }
+    return m;
 }
 
 // --------------------------------------------------------------------------------------------- Python
 
 std::string shape_of(const py::array& array) { return py::str(array.attr("shape")); }
 
-void check_image(const py::array& image, const char* name) {
-    if (!py::isinstance<py::array_t<uint8_t>>(image) || image.ndim() != 3 || image.shape(2) != 3)
-        throw std::invalid_argument(std::string(name) + " has shape " + shape_of(image) + ", expected uint8 (H, W, 3)");
+void check_bytes(const py::array& array, const char* name, int axes) {
+    const char* expected = axes == 3 ? ", expected uint8 (H, W, 3)" : ", expected uint8 (H, W)";
+    if (!py::isinstance<py::array_t<uint8_t>>(array) || array.ndim() != axes || (axes == 3 && array.shape(2) != 3))
+        throw std::invalid_argument(std::string(name) + " has shape " + shape_of(array) + expected);
     for (int axis = 0; axis < 2; ++axis)
-        if (image.shape(axis) < 1 || image.shape(axis) > std::numeric_limits<int32_t>::max())
-            throw std::invalid_argument(std::string(name) + " has shape " + shape_of(image) + ", out of range");
-    if (!(image.flags() & py::array::c_style))
-        throw std::invalid_argument(std::string(name) + " is not contiguous");
+        if (array.shape(axis) < 1 || array.shape(axis) > std::numeric_limits<int32_t>::max())
+            throw std::invalid_argument(std::string(name) + " has shape " + shape_of(array) + ", out of range");
+    const bool dense = array.strides(axes - 1) == 1 && (axes == 2 || array.strides(1) == 3);
+    if (!dense || array.strides(0) < array.shape(1) * (axes == 3 ? 3 : 1))
+        throw std::invalid_argument(std::string(name) + " has rows that are not contiguous");
 }
 
 void check_grid(const py::array& grid) {
@@ -351,41 +452,83 @@ void check_grid(const py::array& grid) {
     if (!(grid.flags() & py::array::c_style)) throw std::invalid_argument("grid is not contiguous");
 }
 
-void check_out(const py::array& image, const py::array& out) {
-    check_image(out, "out");
-    if (out.shape(0) != image.shape(0) || out.shape(1) != image.shape(1))
-        throw std::invalid_argument("out has shape " + shape_of(out) + ", expected " + shape_of(image));
+// An input and where its result goes: clear of one another, or the same.
+Plane check_pair(const py::array& in, py::array& out, int axes) {
+    check_bytes(in, "image", axes);
+    check_bytes(out, "out", axes);
+    if (out.shape(0) != in.shape(0) || out.shape(1) != in.shape(1))
+        throw std::invalid_argument("out has shape " + shape_of(out) + ", expected " + shape_of(in));
     if (!out.writeable()) throw std::invalid_argument("out is read-only");
-    const auto from = reinterpret_cast<uintptr_t>(image.data()), to = reinterpret_cast<uintptr_t>(out.data());
-    const auto bytes = static_cast<uintptr_t>(image.nbytes());
-    if (from != to && from < to + bytes && to < from + bytes)
+    const auto from = reinterpret_cast<uintptr_t>(in.data()), to = reinterpret_cast<uintptr_t>(out.data());
+    const auto span = [axes](const py::array& a) {
+        return static_cast<uintptr_t>((a.shape(0) - 1) * a.strides(0) + a.shape(1) * (axes == 3 ? 3 : 1));
+    };
+    const bool same = from == to && in.strides(0) == out.strides(0);
+    if (!same && from < to + span(out) && to < from + span(in))
         throw std::invalid_argument("out overlaps image without being the same");
+    return {static_cast<const uint8_t*>(in.data()), static_cast<uint8_t*>(out.mutable_data()), in.strides(0),
+            out.strides(0)};
 }
 
-void render(const py::array& grid, const py::array& image, py::array out, int threads, bool plain) {
-    check_grid(grid);
-    check_image(image, "image");
-    check_out(image, out);
+void check_threads(int threads) {
     if (threads < 1 || threads > kMaxThreads)
         throw std::invalid_argument("threads is " + std::to_string(threads) + ", expected 1 to " +
                                     std::to_string(kMaxThreads));
-    const auto* coefficients = static_cast<const float*>(grid.data());
-    const int gd = static_cast<int>(grid.shape(0)), gh = static_cast<int>(grid.shape(1));
-    const int gw = static_cast<int>(grid.shape(2));
-    const Frame frame{static_cast<const uint8_t*>(image.data()), static_cast<uint8_t*>(out.mutable_data()),
-                      image.shape(0), image.shape(1)};
+}
+
+Grid grid_of(const py::array& grid) {
+    return prepare_grid(static_cast<const float*>(grid.data()), static_cast<int>(grid.shape(0)),
+                        static_cast<int>(grid.shape(1)), static_cast<int>(grid.shape(2)));
+}
+
+void render(const py::array& grid, const py::array& image, py::array out, int threads, bool bgr,
+            const std::string& path) {
+    check_grid(grid);
+    const Plane plane = check_pair(image, out, 3);
+    check_threads(threads);
+    const Kernels& kernels = choose_kernels(path);
+    const int64_t height = image.shape(0), width = image.shape(1);
     py::gil_scoped_release unlocked;
-    render_frame(pack_grid(coefficients, gd, gh, gw, plain), frame, threads);
+    render_triples(kernels, grid_of(grid), plane, bgr, height, width, threads);
+}
+
+using Planes = std::array<py::array, 3>;
+
+void render_yuv(const py::array& grid, const Planes& in, Planes out, double kr, double kb, bool full, int threads,
+                const std::string& path) {
+    check_grid(grid);
+    Plane planes[3];
+    for (int i = 0; i < 3; ++i) planes[i] = check_pair(in[i], out[i], 2);
+    check_threads(threads);
+    const int64_t height = in[0].shape(0), width = in[0].shape(1);
+    for (int i = 1; i < 3; ++i)
+        if (in[i].shape(0) != (height + 1) / 2 || in[i].shape(1) != (width + 1) / 2)
+            throw std::invalid_argument("chroma has shape " + shape_of(in[i]) + ", expected half of " + shape_of(in[0]));
+    if (!(kr > 0.05 && kb > 0.05 && kr + kb < 0.95))
+        throw std::invalid_argument("kr and kb are no luma weights");
+    const Kernels& kernels = choose_kernels(path);
+    py::gil_scoped_release unlocked;
+    render_planes(kernels, grid_of(grid), make_matrix(kr, kb, full), planes, height, width, threads);
+}
+
+std::vector<std::string> paths() {
+    std::vector<std::string> names;
+    for (const Kernels* kernels : kernels_here()) names.emplace_back(kernels->name);
+    return names;
 }
 
 }  // namespace
 
 PYBIND11_MODULE(_render, module) {
-    module.doc() = "Slices 8-bit frames through bilateral grids. Called through hueglass.infer.native.render.";
+    module.doc() = "Slices 8-bit frames through bilateral grids. Called through hueglass.infer.native.";
     module.attr("MAX_THREADS") = kMaxThreads;
-    module.attr("AVX2") = avx2_here();
+    module.attr("PATHS") = paths();
     module.def("render", &render, py::arg("grid"), py::arg("image"), py::arg("out"), py::arg("threads") = 1,
-               py::arg("plain") = false,
+               py::arg("bgr") = false, py::arg("path") = "",
                "Renders image (H, W, 3) uint8 sRGB through grid (gd, gh, gw, 12) float32 into out, which may be\n"
-               "the image. All are contiguous. `plain` keeps to the portable kernel. ValueError: wrong arguments.");
+               "the image. `path` is one of PATHS, the first by default. ValueError: wrong arguments.");
+    module.def("render_yuv", &render_yuv, py::arg("grid"), py::arg("planes"), py::arg("out"), py::arg("kr"),
+               py::arg("kb"), py::arg("full"), py::arg("threads") = 1, py::arg("path") = "",
+               "The same for planes Y' (H, W), Cb and Cr (half of it, rounded up), uint8, of luma weights kr and kb,\n"
+               "in the full range 0 to 255 or the limited one.");
 }
