@@ -64,8 +64,17 @@ def test_leaves_the_frame_alone(grid: np.ndarray, image: np.ndarray) -> None:
 
 @pytest.mark.parametrize(
     "view",
-    [np.s_[:, 10:50], np.s_[::2], np.s_[:, ::-1], np.s_[..., ::-1], np.s_[5:40]],
-    ids=["columns", "every other row", "mirrored", "BGR", "rows"],
+    [
+        np.s_[:, 10:50],
+        np.s_[::2],
+        np.s_[:, ::-1],
+        np.s_[..., ::-1],
+        np.s_[5:40],
+        np.s_[7:8],
+        np.s_[:, 7:8],
+        np.s_[::-1],
+    ],
+    ids=["columns", "every other row", "mirrored", "BGR", "rows", "one row", "one column", "upside down"],
 )
 def test_any_strides_in_and_out(grid: np.ndarray, image: np.ndarray, view: object) -> None:
     expected = native.render(grid, image[view].copy())

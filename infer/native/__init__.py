@@ -86,9 +86,11 @@ def _checked_threads(threads: int) -> int:
 
 def _in_rows(array: np.ndarray) -> bool:
     """Whether every row is contiguous and lies behind the one before: what the extension can read and write."""
-    pixel = array.shape[2] if array.ndim == 3 else 1
-    dense = array.strides[-1] == 1 and (array.ndim == 2 or array.strides[1] == pixel)
-    return dense and array.strides[0] >= array.shape[1] * pixel
+    height, width, *channels = array.shape
+    pixel = channels[0] if channels else 1
+    # The stride of an axis of one element says nothing.
+    dense = (not channels or array.strides[2] == 1) and (width == 1 or array.strides[1] == pixel)
+    return dense and (height == 1 or array.strides[0] >= width * pixel)
 
 
 def _check_frame(image: np.ndarray, name: str) -> None:

@@ -438,8 +438,10 @@ void check_bytes(const py::array& array, const char* name, int axes) {
     for (int axis = 0; axis < 2; ++axis)
         if (array.shape(axis) < 1 || array.shape(axis) > std::numeric_limits<int32_t>::max())
             throw std::invalid_argument(std::string(name) + " has shape " + shape_of(array) + ", out of range");
-    const bool dense = array.strides(axes - 1) == 1 && (axes == 2 || array.strides(1) == 3);
-    if (!dense || array.strides(0) < array.shape(1) * (axes == 3 ? 3 : 1))
+    // The stride of an axis of one element says nothing.
+    const py::ssize_t pixel = axes == 3 ? 3 : 1, row = array.shape(1) * pixel;
+    const bool dense = (axes == 2 || array.strides(2) == 1) && (array.shape(1) == 1 || array.strides(1) == pixel);
+    if (!dense || (array.shape(0) > 1 && array.strides(0) < row))
         throw std::invalid_argument(std::string(name) + " has rows that are not contiguous");
 }
 
