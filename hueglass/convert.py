@@ -71,7 +71,7 @@ def convert_video(
         for left_out in sink.left_out:
             _warn(f"{target}: left out {left_out}")
         with _progress(clip.info, target.name) as advance:
-            for frame in clip:
+            for frame in clip.as_decoded():
                 sink.write(stylizer(frame))
                 advance()
     if clip.lost:

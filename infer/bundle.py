@@ -18,6 +18,8 @@ from .errors import HueglassError, UsageError, first_problem
 from .images import resized_square
 from .regions import SLOTS
 from .segmenter import Segmenter
+from .yuv import YuvImage
+from .yuv import thumbnail as yuv_thumbnail
 
 FORMAT = 2
 """Version of the bundle's lay-out. A bundle of another format is refused."""
@@ -80,9 +82,10 @@ class ModelBundle:
         graph = OnnxGraph(path, self._device, self._threads)
         return Segmenter(graph, path, self.manifest.regions, (size, size), size // 2)
 
-    def thumbnail(self, image: np.ndarray) -> np.ndarray:
-        """The small copy (T, T, 3) uint8 of a frame (H, W, 3) uint8 that the networks look at."""
-        return resized_square(image, self.manifest.thumbnail)
+    def thumbnail(self, image: np.ndarray | YuvImage) -> np.ndarray:
+        """The small copy (T, T, 3) uint8 sRGB of a frame, (H, W, 3) uint8 or Y'CbCr, that the networks look at."""
+        size = self.manifest.thumbnail
+        return yuv_thumbnail(image, size) if isinstance(image, YuvImage) else resized_square(image, size)
 
     def predict(self, thumbnail: np.ndarray, maps: np.ndarray, codes: np.ndarray) -> np.ndarray:
         """Coefficients (depth, cells, cells, 12) for a thumbnail (T, T, 3) uint8, the maps of its regions

@@ -18,6 +18,7 @@ from .frame import Frame
 from .sources import VideoInfo
 from .track_copy import CopiedTracks
 from .video_color import ColorConverter
+from .yuv import YuvImage
 
 # No B-frames: MP4 keeps durations in coding order, so reordering would lose the last frame's where the rate
 # varies. At this quality and speed they save nothing.
@@ -92,7 +93,7 @@ class VideoSink:
             self._open_things = stack.pop_all()
         return self
 
-    def write(self, frame: Frame) -> None:
+    def write(self, frame: Frame[np.ndarray | YuvImage]) -> None:
         """Encodes one frame at its own time; frames must come in order and have the size of `info`."""
         picture = self._picture(frame.image)
         picture.time_base = self._info.time_base
@@ -170,8 +171,11 @@ class VideoSink:
             stream.set_display_matrix(info.display_matrix)
         return stream
 
-    def _picture(self, image: np.ndarray) -> av.VideoFrame:
-        expected = (self._info.height, self._info.width, 3)
-        if image.shape != expected or image.dtype != np.uint8:
-            raise HueglassError(f"{self._path}: frame is {image.dtype} {image.shape}, expected uint8 {expected}")
-        return self._converter.from_rgb(image, self._stream.codec_context.pix_fmt)
+    def _picture(self, image: np.ndarray | YuvImage) -> av.VideoFrame:
+        size, pixel_format = (self._info.height, self._info.width), self._stream.codec_context.pix_fmt
+        if isinstance(image, YuvImage) and image.shape == size and pixel_format == "yuv420p":
+            return self._converter.from_planes(image)
+        if not isinstance(image, np.ndarray) or image.shape != (*size, 3) or image.dtype != np.uint8:
+            found = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else f"Y'CbCr {image.shape}"
+            raise HueglassError(f"{self._path}: frame is {found}, expected uint8 {(*size, 3)}")
+        return self._converter.from_rgb(image, pixel_format)

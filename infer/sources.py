@@ -8,11 +8,13 @@ from pathlib import Path
 from types import TracebackType
 
 import av
+import numpy as np
 
 from .containers import clock_origin, matroska_cut_short, open_container, picture_stream, read_packets
 from .errors import HueglassError
 from .frame import Frame
 from .video_color import ColorConverter, VideoColor, frame_color
+from .yuv import YuvImage
 
 
 @dataclass(frozen=True)
@@ -90,12 +92,22 @@ class VideoSource:
     ) -> None:
         self._container.close()
 
-    def __iter__(self) -> Iterator[Frame]:
+    def __iter__(self) -> Iterator[Frame[np.ndarray]]:
+        for picture in self._each():
+            yield Frame(self._converter.to_rgb(picture), *self._place(picture))
+
+    def as_decoded(self) -> Iterator[Frame[np.ndarray | YuvImage]]:
+        """The same frames, those in 8-bit 4:2:0 left in Y'CbCr: for whoever needs no RGB, twice as fast."""
+        for picture in self._each():
+            planes = self._converter.to_planes(picture)
+            image = self._converter.to_rgb(picture) if planes is None else planes
+            yield Frame(image, *self._place(picture))
+
+    def _each(self) -> Iterator[av.VideoFrame]:
         if self._first is not None:
             first, self._first = self._first, None
-            yield self._frame(first)
-        for picture in self._pictures:
-            yield self._frame(picture)
+            yield first
+        yield from self._pictures
 
     @property
     def lost(self) -> int:
@@ -181,7 +193,8 @@ class VideoSource:
         self._errors += len(pictures) - len(whole)
         return whole
 
-    def _frame(self, picture: av.VideoFrame) -> Frame:
+    def _place(self, picture: av.VideoFrame) -> tuple[float, int, float]:
+        """Time, index and duration of a frame, as `Frame` has them."""
         info = self.info
         if (picture.width, picture.height) != (info.width, info.height):
             raise HueglassError(
@@ -191,7 +204,7 @@ class VideoSource:
         pts = self._pts(picture)
         index, self._shown = self._shown, self._shown + 1
         duration = float((picture.duration or 0) * info.time_base)
-        return Frame(self._converter.to_rgb(picture), float(pts * info.time_base), index, duration)
+        return float(pts * info.time_base), index, duration
 
     def _pts(self, picture: av.VideoFrame) -> int:
         """The picture's own timestamp in ticks; one that is missing or goes back follows the one before."""

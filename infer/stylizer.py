@@ -8,13 +8,14 @@ from . import native
 from .bilateral import blend, identity_grid
 from .bundle import ModelBundle
 from .errors import UsageError
-from .frame import Frame
+from .frame import AnyImage, Frame
 from .look import Look, assign
 from .region_smoother import RegionSmoother
 from .regions import Regions, believed, no_regions
 from .scene_cut import CutDetector
 from .segmenter import Segmenter
 from .temporal import Smoother
+from .yuv import YuvImage
 
 
 @dataclass
@@ -38,11 +39,11 @@ class Stylizer:
         if not 0 <= self.strength <= 1:
             raise UsageError(f"strength {self.strength}, expected 0 to 1")
 
-    def __call__(self, frame: Frame, regions: Regions | None = None) -> Frame:
+    def __call__(self, frame: Frame[AnyImage], regions: Regions | None = None) -> Frame[AnyImage]:
         """The frame in the light of the look; `regions` (over half a thumbnail) say what is sky and what is not."""
         return self.render(frame, self.predict(frame, regions))
 
-    def predict(self, frame: Frame, regions: Regions | None = None) -> np.ndarray:
+    def predict(self, frame: Frame[AnyImage], regions: Regions | None = None) -> np.ndarray:
         """Coefficients for the frame, smoothed and at the strength asked for."""
         thumbnail = self.bundle.thumbnail(frame.image)
         fresh = self.smoother is None or self.cuts.update(thumbnail, frame.time)
@@ -67,6 +68,11 @@ class Stylizer:
         """Those of a frame of which nothing is known."""
         return no_regions(self.bundle.manifest.thumbnail // 2)
 
-    def render(self, frame: Frame, coefficients: np.ndarray) -> Frame:
+    def render(self, frame: Frame[AnyImage], coefficients: np.ndarray) -> Frame[AnyImage]:
         """The frame through the coefficients, at its full size."""
-        return replace(frame, image=native.render(coefficients, frame.image, threads=self.threads))
+        image: np.ndarray | YuvImage
+        if isinstance(frame.image, YuvImage):
+            image = native.render_yuv(coefficients, frame.image, self.threads)
+        else:
+            image = native.render(coefficients, frame.image, threads=self.threads)
+        return replace(frame, image=image)  # type: ignore[arg-type]  # of the same kind

@@ -12,6 +12,7 @@ import numpy as np
 from av.video.reformatter import ColorPrimaries, ColorRange, ColorTrc, Interpolation, VideoReformatter
 
 from .errors import HueglassError
+from .yuv import YuvImage
 
 BT709, BT470BG, SMPTE170M = 1, 5, 6
 """Matrix numbers of ITU-T H.273, as in the files; the last two are both the matrix of BT.601."""
@@ -20,6 +21,7 @@ _RGB = 0
 _RESERVED = {0, 3}
 # What swscale can convert. BT.2020 with constant luminance, YCgCo and ICtCp are not among them.
 _MATRICES = {BT709, 4, BT470BG, SMPTE170M, 7, 9}
+_PLANAR = ("yuv420p", "yuvj420p")
 _HDR = {ColorTrc.SMPTE2084.value: "PQ", ColorTrc.ARIB_STD_B67.value: "HLG"}
 # swscale's default is fast and wrong by up to 3 levels, darker by 1.4 on average; this is right to 1.
 _EXACT = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
@@ -73,6 +75,23 @@ class ColorConverter:
             frame.color_range = self._color.range
         return self._swscale.reformat(frame, format="rgb24", interpolation=_EXACT).to_ndarray()
 
+    def to_planes(self, frame: av.VideoFrame) -> YuvImage | None:
+        """The planes of a decoded frame in 8-bit 4:2:0, not copied; None of any other."""
+        if frame.format.name not in _PLANAR or frame.width % 2 or frame.height % 2:
+            return None
+        half = (frame.height // 2, frame.width // 2)
+        sizes = ((frame.height, frame.width), half, half)
+        luma, cb, cr = (_view(plane)[:h, :w] for plane, (h, w) in zip(frame.planes, sizes, strict=True))
+        return YuvImage((luma, cb, cr), self._color.matrix, self._color.full_range)
+
+    def from_planes(self, image: YuvImage) -> av.VideoFrame:
+        """A frame in yuv420p that holds `image`, of even size."""
+        height, width = image.shape
+        frame = av.VideoFrame(width, height, "yuv420p")
+        for plane, content in zip(frame.planes, image.planes, strict=True):
+            _view(plane)[: content.shape[0], : content.shape[1]] = content
+        return self._tagged(frame)
+
     def from_rgb(self, image: np.ndarray, pixel_format: str) -> av.VideoFrame:
         """A frame of `pixel_format` (yuv420p, yuv444p) that holds `image`, (H, W, 3) uint8 RGB."""
         frame = self._swscale.reformat(
@@ -83,8 +102,16 @@ class ColorConverter:
             dst_color_range=self._color.range,
             interpolation=_EXACT,
         )
+        return self._tagged(frame)
+
+    def _tagged(self, frame: av.VideoFrame) -> av.VideoFrame:
         frame.colorspace = self._color.matrix
         frame.color_range = self._color.range
         frame.color_primaries = self._color.primaries
         frame.color_trc = self._color.transfer
         return frame
+
+
+def _view(plane: av.video.plane.VideoPlane) -> np.ndarray:
+    """The bytes of a plane (rows, line) where they are: lines are padded."""
+    return np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)

@@ -1,13 +1,20 @@
-"""Frames in Y'CbCr: the reference against what it says, the compiled renderer against the reference."""
+"""Frames in Y'CbCr: the reference against what it says, the compiled renderer against the reference, files."""
+
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
 
 from hueglass.infer import bilateral, native, yuv
 from hueglass.infer.errors import HueglassError
-from hueglass.infer.yuv import Planes
+from hueglass.infer.images import resized_square
+from hueglass.infer.sinks import VideoSink
+from hueglass.infer.sources import VideoSource
+from hueglass.infer.yuv import YuvImage
 
-MATRICES = [(number, full) for number in (1, 5, 9) for full in (False, True)]
+KINDS = [(matrix, full) for matrix in (1, 5, 9) for full in (False, True)]
 
 
 def grid(spread: float = 0.2) -> np.ndarray:
@@ -15,16 +22,25 @@ def grid(spread: float = 0.2) -> np.ndarray:
     return (bilateral.identity_grid() + spread * noise).astype(np.float32)
 
 
-def noise(height: int, width: int) -> Planes:
+def noise(height: int, width: int, matrix: int = 1, full: bool = False) -> YuvImage:
     rng = np.random.default_rng(height * 1000 + width)
     half = ((height + 1) // 2, (width + 1) // 2)
-    return tuple(rng.integers(0, 256, size, np.uint8) for size in ((height, width), half, half))  # type: ignore[return-value]
+    luma, cb, cr = (rng.integers(0, 256, size, np.uint8) for size in ((height, width), half, half))
+    return YuvImage((luma, cb, cr), matrix, full)
 
 
-def real_colours(height: int, width: int, kr: float, kb: float, full: bool) -> Planes:
-    """Squares of random colours: planes that hold nothing that RGB does not have."""
-    squares = np.random.default_rng(2).random((height // 2, width // 2, 3), np.float32)
-    return yuv.from_rgb(squares.repeat(2, 0).repeat(2, 1), kr, kb, full)
+def squares(height: int, width: int) -> np.ndarray:
+    """sRGB (height, width, 3) in [0, 1]: a random colour for every two by two pixels, as chroma has them."""
+    colours = np.random.default_rng(2).random((height // 2, width // 2, 3), np.float32)
+    return colours.repeat(2, 0).repeat(2, 1)
+
+
+def differences(a: YuvImage, b: YuvImage) -> list[np.ndarray]:
+    return [np.abs(x.astype(int) - y) for x, y in zip(a.planes, b.planes, strict=True)]
+
+
+def assert_same(a: YuvImage, b: YuvImage) -> None:
+    assert [d.max() for d in differences(a, b)] == [0, 0, 0]
 
 
 @pytest.mark.parametrize(
@@ -38,29 +54,29 @@ def real_colours(height: int, width: int, kr: float, kb: float, full: bool) -> P
 )
 def test_known_colours_of_bt601(colour: tuple, levels: tuple) -> None:
     """ITU-T BT.601's primaries at 8 bits, as every table has them."""
-    planes = yuv.from_rgb(np.full((2, 2, 3), colour, np.float32), *yuv.WEIGHTS[6], full=False)
-    assert tuple(int(plane[0, 0]) for plane in planes) == levels
-    np.testing.assert_allclose(yuv.to_rgb(planes, *yuv.WEIGHTS[6], full=False)[0, 0], colour, atol=0.01)
+    image = yuv.from_rgb(np.full((2, 2, 3), colour, np.float32), matrix=6)
+    assert tuple(int(plane[0, 0]) for plane in image.planes) == levels
+    np.testing.assert_allclose(yuv.to_rgb(image)[0, 0], colour, atol=0.01)
 
 
-@pytest.mark.parametrize(("number", "full"), MATRICES)
-def test_the_identity_changes_next_to_nothing(number: int, full: bool) -> None:
-    kr, kb = yuv.WEIGHTS[number]
-    planes = real_colours(40, 60, kr, kb, full)
+@pytest.mark.parametrize(("matrix", "full"), KINDS)
+def test_to_rgb_and_back(matrix: int, full: bool) -> None:
+    colours = squares(40, 60)
+    np.testing.assert_allclose(yuv.to_rgb(yuv.from_rgb(colours, matrix, full)), colours, atol=0.012)
+
+
+@pytest.mark.parametrize(("matrix", "full"), KINDS)
+def test_the_identity_changes_next_to_nothing(matrix: int, full: bool) -> None:
+    image = yuv.from_rgb(squares(40, 60), matrix, full)
     for render in (yuv.render, native.render_yuv):
-        for before, after in zip(planes, render(bilateral.identity_grid(), planes, kr, kb, full), strict=True):
-            assert np.abs(before.astype(int) - after).max() <= 1
+        assert max(d.max() for d in differences(image, render(bilateral.identity_grid(), image))) <= 1
 
 
 @pytest.mark.parametrize("size", [(34, 66), (33, 65), (1, 1), (2, 2), (3, 1), (1, 130), (61, 83)])
-@pytest.mark.parametrize(("number", "full"), MATRICES)
-def test_the_compiled_renderer_agrees(number: int, full: bool, size: tuple[int, int]) -> None:
-    kr, kb = yuv.WEIGHTS[number]
-    planes = noise(*size)
-    expected = yuv.render(grid(), planes, kr, kb, full)
-    result = native.render_yuv(grid(), planes, kr, kb, full)
-    for a, b in zip(result, expected, strict=True):
-        difference = np.abs(a.astype(int) - b)
+@pytest.mark.parametrize(("matrix", "full"), KINDS)
+def test_the_compiled_renderer_agrees(matrix: int, full: bool, size: tuple[int, int]) -> None:
+    image = noise(*size, matrix, full)
+    for difference in differences(native.render_yuv(grid(), image), yuv.render(grid(), image)):
         assert difference.max() <= 1
         assert np.count_nonzero(difference) <= max(1, 0.09 * difference.size)
 
@@ -69,46 +85,77 @@ def test_the_compiled_renderer_agrees(number: int, full: bool, size: tuple[int, 
 @pytest.mark.parametrize("width", range(1, 140, 3))
 def test_every_path_is_the_same_to_the_bit(width: int) -> None:
     assert native._render is not None
-    planes, results = noise(7, width), []
+    image, results = noise(7, width), []
     for path in native.paths():
-        results.append([np.zeros_like(plane) for plane in planes])
-        native._render.render_yuv(grid(), planes, results[-1], *yuv.WEIGHTS[1], False, 2, path)
+        planes = [np.zeros_like(plane) for plane in image.planes]
+        native._render.render_yuv(grid(), image.planes, planes, *image.weights, False, 2, path)
+        results.append(replace(image, planes=tuple(planes)))
     for result in results[1:]:
-        for a, b in zip(result, results[0], strict=True):
-            np.testing.assert_array_equal(a, b)
+        assert_same(result, results[0])
 
 
 def test_wide_grids_go_the_slow_way() -> None:
-    wide, planes = grid(spread=9), noise(20, 30)
-    result, expected = (render(wide, planes, *yuv.WEIGHTS[1], False) for render in (native.render_yuv, yuv.render))
-    for a, b in zip(result, expected, strict=True):
-        assert np.abs(a.astype(int) - b).max() <= 1
+    wide, image = grid(spread=9), noise(20, 30)
+    assert max(d.max() for d in differences(native.render_yuv(wide, image), yuv.render(wide, image))) <= 1
 
 
 def test_rows_may_lie_apart() -> None:
     """As decoders pad them; what lies between is not touched."""
-    planes = noise(20, 30)
-    padded = [np.full((p.shape[0], p.shape[1] + 7), 99, np.uint8) for p in planes]
-    for wide, plane in zip(padded, planes, strict=True):
+    image = noise(20, 30)
+    padded = [np.full((p.shape[0], p.shape[1] + 7), 99, np.uint8) for p in image.planes]
+    for wide, plane in zip(padded, image.planes, strict=True):
         wide[:, : plane.shape[1]] = plane
-    views: Planes = tuple(wide[:, : p.shape[1]] for wide, p in zip(padded, planes, strict=True))  # type: ignore[assignment]
-    result, expected = (native.render_yuv(grid(), p, *yuv.WEIGHTS[1], False) for p in (views, planes))
-    for a, b in zip(result, expected, strict=True):
-        np.testing.assert_array_equal(a, b)
-    assert all((wide[:, p.shape[1] :] == 99).all() for wide, p in zip(padded, planes, strict=True))
+    luma, cb, cr = (wide[:, : p.shape[1]] for wide, p in zip(padded, image.planes, strict=True))
+    assert_same(native.render_yuv(grid(), YuvImage((luma, cb, cr))), native.render_yuv(grid(), image))
+    assert all((wide[:, p.shape[1] :] == 99).all() for wide, p in zip(padded, image.planes, strict=True))
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3, 64])
 def test_threads_change_nothing(threads: int) -> None:
-    planes = noise(41, 50)
-    one = native.render_yuv(grid(), planes, *yuv.WEIGHTS[1], False, threads=1)
-    for a, b in zip(one, native.render_yuv(grid(), planes, *yuv.WEIGHTS[1], False, threads=threads), strict=True):
-        np.testing.assert_array_equal(a, b)
+    image = noise(41, 50)
+    assert_same(native.render_yuv(grid(), image, threads), native.render_yuv(grid(), image, 1))
 
 
 def test_planes_of_another_frame_are_refused() -> None:
-    luma, cb, cr = noise(20, 30)
+    luma, cb, cr = noise(20, 30).planes
     with pytest.raises(HueglassError, match=r"chroma is uint8 \(9, 15\), expected uint8 \(10, 15\)"):
-        native.render_yuv(grid(), (luma, cb[1:], cr), *yuv.WEIGHTS[1], False)
+        YuvImage((luma, cb[1:], cr))
     with pytest.raises(HueglassError, match=r"luma is uint16 \(20, 30\), expected uint8"):
-        native.render_yuv(grid(), (luma.astype(np.uint16), cb, cr), *yuv.WEIGHTS[1], False)
+        YuvImage((luma.astype(np.uint16), cb, cr))
+    with pytest.raises(HueglassError, match="matrix 8 of H.273, expected one of 1, 4, 5"):
+        YuvImage((luma, cb, cr), matrix=8)
+
+
+@pytest.mark.parametrize(("matrix", "full"), KINDS)
+def test_the_thumbnail_is_that_of_the_picture_in_rgb(matrix: int, full: bool) -> None:
+    smooth = np.stack(np.meshgrid(np.linspace(0.1, 0.9, 96), np.linspace(0.2, 0.7, 64)), -1)
+    colours = np.concatenate([smooth, 1 - smooth[..., :1]], -1).astype(np.float32)
+    wanted = resized_square((colours * 255).astype(np.uint8), 32)
+    found = yuv.thumbnail(yuv.from_rgb(colours, matrix, full), 32)
+    assert found.dtype == np.uint8
+    assert np.abs(found.astype(int) - wanted).max() <= 3
+
+
+def test_frames_of_a_file_as_decoded(media: ModuleType, tmp_path: Path) -> None:
+    """The same pictures as in RGB, and back into a file without a loss but the encoder's."""
+    path = media.Clip(pts=[0, 1, 2], pixel_format="yuv420p").write(tmp_path / "a.mp4")
+    with VideoSource(path) as clip:
+        planar = list(clip.as_decoded())
+    with VideoSource(path) as clip:
+        rgb, info = list(clip), clip.info
+    assert [(f.time, f.index, f.duration) for f in planar] == [(f.time, f.index, f.duration) for f in rgb]
+    for a, b in zip(planar, rgb, strict=True):
+        assert isinstance(a.image, YuvImage)
+        assert np.median(np.abs(255 * yuv.to_rgb(a.image) - b.image)) < 1  # chroma differs at the patches' edges
+    with VideoSink(tmp_path / "b.mp4", info) as sink:
+        for frame in planar:
+            sink.write(frame)
+    with VideoSource(tmp_path / "b.mp4") as clip:
+        assert max(np.abs(a.image.astype(int) - b.image).mean() for a, b in zip(clip, rgb, strict=True)) < 2
+
+
+@pytest.mark.parametrize(("pixel_format", "width"), [("yuv444p", 160), ("yuv422p", 160), ("yuv444p", 97)])
+def test_other_frames_are_decoded_to_rgb(media: ModuleType, tmp_path: Path, pixel_format: str, width: int) -> None:
+    path = media.Clip(pts=[0, 1], pixel_format=pixel_format, width=width).write(tmp_path / "a.mp4")
+    with VideoSource(path) as clip:
+        assert all(isinstance(frame.image, np.ndarray) for frame in clip.as_decoded())

@@ -7,13 +7,14 @@ import functools
 import importlib
 import os
 import warnings
+from dataclasses import replace
 from types import ModuleType
 
 import numpy as np
 
 from .. import bilateral, yuv
 from ..errors import HueglassError
-from ..yuv import Planes
+from ..yuv import YuvImage
 
 try:
     _render: ModuleType | None = importlib.import_module("._render", __name__)
@@ -59,23 +60,20 @@ def render(
     return out
 
 
-def render_yuv(grid: np.ndarray, planes: Planes, kr: float, kb: float, full: bool, threads: int = 0) -> Planes:
-    """A frame in Y'CbCr 4:2:0 sliced through the grid: planes Y (H, W), Cb and Cr (half of it, rounded up), uint8.
+def render_yuv(grid: np.ndarray, image: YuvImage, threads: int = 0) -> YuvImage:
+    """A picture in Y'CbCr sliced through the grid (gd, gh, gw, 12), into new planes.
 
-    `kr` and `kb` are the luma weights of the matrix (`yuv.WEIGHTS`), `full` says whether levels go from 0 to 255. The
-    rows of a plane may lie apart, as decoders leave them. Agrees with `yuv.render` to two levels. HueglassError where
-    an argument does not fit.
+    Agrees with `yuv.render` to one level. HueglassError where an argument does not fit.
     """
     grid = bilateral.check_coefficients(grid)
-    yuv.check_planes(planes)
     threads = _checked_threads(threads)
     if _render is None:
         _warn_missing()
-        return yuv.render(grid, planes, kr, kb, full)
-    sources = [plane if _in_rows(plane) else np.ascontiguousarray(plane) for plane in planes]
-    out = [np.empty(plane.shape, np.uint8) for plane in planes]
-    _render.render_yuv(grid, sources, out, kr, kb, full, threads)
-    return out[0], out[1], out[2]
+        return yuv.render(grid, image)
+    sources = [plane if _in_rows(plane) else np.ascontiguousarray(plane) for plane in image.planes]
+    luma, cb, cr = out = [np.empty(plane.shape, np.uint8) for plane in sources]
+    _render.render_yuv(grid, sources, out, *image.weights, image.full_range, threads)
+    return replace(image, planes=(luma, cb, cr))
 
 
 def _checked_threads(threads: int) -> int:

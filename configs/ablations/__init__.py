@@ -1,0 +1,1 @@
+"""The student trained for a tenth of the time, each time with one thing left out or changed."""
