@@ -122,7 +122,7 @@ def test_planes_of_another_frame_are_refused() -> None:
         YuvImage((luma, cb[1:], cr))
     with pytest.raises(HueglassError, match=r"luma is uint16 \(20, 30\), expected uint8"):
         YuvImage((luma.astype(np.uint16), cb, cr))
-    with pytest.raises(HueglassError, match="matrix 8 of H.273, expected one of 1, 4, 5"):
+    with pytest.raises(HueglassError, match=r"matrix 8 of H\.273, expected one of 1, 4, 5"):
         YuvImage((luma, cb, cr), matrix=8)
 
 
