@@ -121,7 +121,8 @@ def video(
     """A clip in the light of a photograph: every frame, its time, the sound and the rotation kept."""
     from hueglass.convert import choose_segmenter, convert_video
 
-    bundle = _bundle(model, device)
+    # One thread: decoder and encoder keep the other cores busy, and two threads that wait for each other waste them.
+    bundle = _bundle(model, device, threads=1)
     chosen = choose_segmenter(auto_regions, segmenter, labels, bundle)
     convert_video(source, target, _choice(style, look), chosen, strength, smoothing, bundle)
 
@@ -373,10 +374,10 @@ def _choice(style: Path | None, look: str | None) -> Path | str:
     raise UsageError("expected either --style PHOTO or --look NAME")
 
 
-def _bundle(folder: Path | None, device: str):  # type: ignore[no-untyped-def]
+def _bundle(folder: Path | None, device: str, threads: int = 0):  # type: ignore[no-untyped-def]
     from hueglass.infer.bundle import EMBEDDED, ModelBundle
 
-    return ModelBundle(folder or EMBEDDED, device)
+    return ModelBundle(folder or EMBEDDED, device, threads)
 
 
 def _needs_torch() -> None:
