@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from hueglass import bench_command
@@ -43,8 +44,6 @@ def test_a_folder_that_is_not_there(run: Callable, tmp_path: Path) -> None:
 @pytest.mark.usefixtures("quick")
 def test_the_static_table_leaves_frames_as_they_are() -> None:
     """The yardstick does what it is said to do: the identity, through a table."""
-    import numpy as np
-
     image = np.random.default_rng(0).integers(0, 256, (64, 96, 3), dtype=np.uint8)
     stage = bench_command._ffmpeg_stage([image])
     if not stage:
