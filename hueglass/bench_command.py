@@ -157,7 +157,7 @@ def _ffmpeg_stage(images: list[np.ndarray]) -> dict[str, Callable[[], object]]:
     (folder / "identity.cube").write_text(f"LUT_3D_SIZE {LUT_SIZE}\n" + "\n".join(rows) + "\n")
     graph = av.filter.Graph()
     graph.threads = 2
-    source = graph.add_buffer(width=width, height=height, format="rgb24", time_base=1)  # type: ignore[arg-type]
+    source = graph.add_buffer(width=width, height=height, format="rgb24", time_base=1)
     lut = graph.add("lut3d", f"file={folder / 'identity.cube'}:interp=tetrahedral")
     graph.link_nodes(source, lut, graph.add("buffersink")).configure()
     for file in (folder / "identity.cube", folder):

@@ -1,4 +1,4 @@
-"""`hueglass bench` at small sizes: every stage is there, in the table and in the file. How fast is not a test's matter."""
+"""`hueglass bench` at small sizes: every stage is there, in the table and in the file. Its figures are not judged."""
 
 import json
 from collections.abc import Callable
