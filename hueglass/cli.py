@@ -46,6 +46,9 @@ SegmenterFile = Annotated[
 LabelMap = Annotated[
     Path | None, typer.Option("--labels", metavar="FILE", help="JSON: names of the segmenter's classes.")
 ]
+Smoothing = Annotated[float, typer.Option(min=0, max=10, help="Seconds over which the look settles; 0: none.")]
+SMOOTHING = 0.35
+"""`infer.temporal.SECONDS`, which takes long to import."""
 Weights = Annotated[Path | None, typer.Option(metavar="FILE", help="Of the network; downloaded if left out.")]
 OUTPUTS = typer.Argument(metavar="OUTPUTS", help="Folders with a method's pictures NN.png; or NAME=FOLDER.")
 PairsFolder = Annotated[
@@ -112,9 +115,7 @@ def video(
     segmenter: SegmenterFile = None,
     labels: LabelMap = None,
     strength: Strength = 1.0,
-    smoothing: Annotated[
-        float, typer.Option(min=0, max=10, help="Seconds over which the look settles; 0: none.")
-    ] = 0.3,
+    smoothing: Smoothing = SMOOTHING,
     model: Model = None,
     device: Device = "cpu",
 ) -> None:
@@ -337,6 +338,30 @@ def evaluate_segmenter(
     from hueglass import evaluate_command
 
     evaluate_command.evaluate_segmenter(frames, _bundle(model, "cpu"))
+
+
+@evaluate_app.command("video")
+def evaluate_video(
+    clips: Annotated[list[Path], typer.Argument(metavar="CLIP...", help="Video files, or folders of pictures.")],
+    look: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="A look by name or .look file; repeat. Three if left out.")
+    ] = None,
+    auto_regions: AutoRegions = False,
+    smoothing: Smoothing = SMOOTHING,
+    frames: Annotated[int, typer.Option(min=2, max=2000, help="Of each clip, at most.")] = 250,
+    rate: Annotated[float, typer.Option(min=1, max=240, help="Frames a second of folders of pictures.")] = 15.0,
+    path: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="Write the figures there as well.")
+    ] = None,
+    model: Model = None,
+) -> None:
+    """How steady restyled clips are: the warping error, beside that of a frozen table of colours, and the settling."""
+    from hueglass.convert import choose_segmenter
+    from hueglass.evaluate_video import Measuring, evaluate_videos
+
+    bundle = _bundle(model, "cpu")
+    segmenter = choose_segmenter(auto_regions, None, None, bundle)
+    evaluate_videos(clips, look or [], Measuring(bundle, segmenter, smoothing, frames, rate), path)
 
 
 @study_app.command("make")

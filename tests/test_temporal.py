@@ -3,11 +3,14 @@
 import numpy as np
 import pytest
 
+from hueglass import cli
 from hueglass.infer.bilateral import identity_grid
 from hueglass.infer.errors import UsageError
-from hueglass.infer.temporal import Smoother
+from hueglass.infer.temporal import FAR, Smoother
 
 SHAPE = (2, 3, 3, 12)
+NEAR = FAR / 1000
+"""So little that what is far hardly counts."""
 
 
 def level(value: float) -> np.ndarray:
@@ -20,17 +23,42 @@ def test_step_response_does_not_depend_on_the_frame_rate(seconds: float, steps: 
     smoother = Smoother(seconds)
     smoother.update(level(0), 7.0)
     for i in range(1, steps + 1):
-        out = smoother.update(level(1), 7.0 + seconds * i / steps)
-    np.testing.assert_allclose(out, 1 - np.exp(-1), atol=1e-4)
+        out = smoother.update(level(NEAR), 7.0 + seconds * i / steps)
+    np.testing.assert_allclose(out, NEAR * (1 - np.exp(-1)), rtol=1e-4)
     assert smoother.time == pytest.approx(7.0 + seconds)
+
+
+@pytest.mark.parametrize("steps", [1, 7, 200])
+def test_a_large_step_neither(steps: int) -> None:
+    """Against the differential equation, in small steps of its own."""
+    smoother, distance = Smoother(0.35), 4 * FAR
+    smoother.update(level(0), 0.0)
+    for i in range(1, steps + 1):
+        out = smoother.update(level(4 * FAR), 0.2 * i / steps)
+    for _ in range(20000):
+        distance -= 1e-5 * distance * (1 + (distance / FAR) ** 2) / 0.35
+    np.testing.assert_allclose(4 * FAR - out, distance, rtol=1e-3)
+
+
+def test_a_change_of_light_is_followed_faster_than_noise() -> None:
+    left = []
+    for step in (NEAR, FAR, 3 * FAR):
+        smoother = Smoother(0.35)
+        smoother.update(level(0), 0.0)
+        left.append(1 - float(smoother.update(level(step), 0.1).mean()) / step)
+    assert left[0] - 0.1 > left[1] > left[2] + 0.2
+
+
+def test_the_command_line_has_the_same_default() -> None:
+    assert Smoother().seconds == cli.SMOOTHING
 
 
 def test_uneven_frame_times() -> None:
     smoother = Smoother(0.3)
     smoother.update(level(0), 0)
     for time in (0.01, 0.02, 0.2, 0.2, 0.29, 0.9):
-        out = smoother.update(level(1), time)
-    np.testing.assert_allclose(out, 1 - np.exp(-3), atol=1e-4)
+        out = smoother.update(level(NEAR), time)
+    np.testing.assert_allclose(out, NEAR * (1 - np.exp(-3)), rtol=1e-4)
 
 
 def test_a_constant_stays_and_the_first_frame_is_itself() -> None:
@@ -59,15 +87,15 @@ def test_starts_afresh_at_a_cut() -> None:
     smoother = Smoother(10)
     smoother.update(level(0), 0.0)
     np.testing.assert_array_equal(smoother.update(level(1), 0.04, fresh=True), level(1))
-    after = smoother.update(level(2), 0.08)
-    np.testing.assert_allclose(after, 2 - np.exp(-0.004), atol=1e-5)
+    after = smoother.update(level(1 + NEAR), 0.08)
+    np.testing.assert_allclose(after - 1, NEAR * (1 - np.exp(-0.004)), atol=1e-6)
 
 
 def test_starts_afresh_when_time_goes_back() -> None:
     smoother = Smoother(10)
     smoother.update(level(0), 5.0)
     np.testing.assert_array_equal(smoother.update(level(1), 4.9), level(1))
-    np.testing.assert_allclose(smoother.update(level(2), 5.9), 2 - np.exp(-0.1), atol=1e-5)
+    np.testing.assert_allclose(smoother.update(level(1 + NEAR), 5.9) - 1, NEAR * (1 - np.exp(-0.1)), atol=1e-6)
 
 
 def test_reset() -> None:

@@ -1,0 +1,127 @@
+"""What the command `evaluate video` does: how steady restyled clips are, beside a frozen table of colours."""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from itertools import islice
+from pathlib import Path
+
+import cv2
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from hueglass.infer.bundle import ModelBundle
+from hueglass.infer.errors import UsageError
+from hueglass.infer.files import whole_file, writable_place
+from hueglass.infer.frame import Frame
+from hueglass.infer.images import read_image
+from hueglass.infer.look import Look, embedded_looks, find_look
+from hueglass.infer.lut import apply_table, fit_table, sample_pixels
+from hueglass.infer.region_smoother import RegionSmoother
+from hueglass.infer.segmenter import Segmenter
+from hueglass.infer.sources import VideoSource
+from hueglass.infer.stability import SIDE, WarpMeter, settle
+from hueglass.infer.stylizer import Stylizer
+from hueglass.infer.temporal import Smoother
+from hueglass.progress import counting_bar
+
+LOOKS = 3
+"""As many of the embedded looks are measured where none is named."""
+PICTURES = (".png", ".jpg", ".jpeg", ".webp")
+
+
+@dataclass(frozen=True)
+class Steadiness:
+    """Of one clip in one look: see `infer.stability`. `table` is the warping error of the frozen table, `still` that of
+    the clip as it is; `settle` in seconds."""
+
+    clip: str
+    look: str
+    frames: int
+    warp: float
+    table: float
+    still: float
+    warp_ratio: float
+    settle: float
+
+
+@dataclass(frozen=True)
+class Measuring:
+    """With what clips are restyled, and how much of them."""
+
+    bundle: ModelBundle
+    segmenter: Segmenter | None
+    smoothing: float
+    frames: int
+    rate: float
+
+    def stylizer(self, look: Look) -> Stylizer:
+        """A new one, at the start of a clip."""
+        smoothers = (Smoother(self.smoothing), self.segmenter, RegionSmoother(self.smoothing))
+        return Stylizer(self.bundle, look, 1.0, *smoothers)
+
+
+def evaluate_videos(clips: Sequence[Path], looks: Sequence[str], measuring: Measuring, path: Path | None) -> None:
+    """Print a table of clips and looks, and write it as JSON to `path`."""
+    if path is not None:
+        writable_place(path, (".json",))
+    chosen = [find_look(name, measuring.bundle.manifest) for name in looks or embedded_looks()[:LOOKS]]
+    found = []
+    with counting_bar() as bar:
+        task = bar.add_task("clips", total=len(clips) * len(chosen))
+        for clip in clips:
+            for look in chosen:
+                found.append(measure_clip(clip, look, measuring))
+                bar.advance(task)
+    Console().print(_table(found))
+    if path is not None:
+        with whole_file(path) as temporary:
+            temporary.write_text(json.dumps([asdict(f) for f in found], indent=1))
+
+
+def measure_clip(clip: Path, look: Look, measuring: Measuring) -> Steadiness:
+    """A clip, or a folder of pictures in the order of their names, in one look. UsageError if it has under two frames.
+
+    Frames are restyled at their full size, and kept small for the flow and for the table.
+    """
+    stylizer = measuring.stylizer(look)
+    kept = []
+    for frame in islice(_frames(clip, measuring.rate), measuring.frames):
+        kept.append((frame.time, _small(frame.image), _small(stylizer(frame).image)))
+    if len(kept) < 2:
+        raise UsageError(f"{clip}: has {len(kept)} frames, expected two at least")
+    table = fit_table(*sample_pixels(((a, b) for _, a, b in kept), len(kept)))
+    meter = WarpMeter()
+    for time, before, after in kept:
+        meter.update(before, [after, apply_table(table, before), before], time)
+    ours, frozen, still = meter.errors or (0.0, 0.0, 0.0)
+    new = measuring.stylizer(look)
+    seconds = settle(lambda image, time: new.predict(Frame(image, time, 0)), kept[0][1])
+    ratio = ours / max(frozen, 1e-9)
+    return Steadiness(clip.name, look.name, len(kept), ours, frozen, still, ratio, seconds)
+
+
+def _frames(clip: Path, rate: float) -> Iterator[Frame[np.ndarray]]:
+    if clip.is_dir():
+        for i, path in enumerate(sorted(p for p in clip.iterdir() if p.suffix.lower() in PICTURES)):
+            yield Frame(read_image(path), i / rate, i)
+        return
+    with VideoSource(clip) as source:
+        yield from source
+
+
+def _small(image: np.ndarray) -> np.ndarray:
+    scale = min(1.0, SIDE / max(image.shape[:2]))
+    size = (round(image.shape[1] * scale), round(image.shape[0] * scale))
+    return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+
+
+def _table(found: Sequence[Steadiness]) -> Table:
+    table = Table(title="steadiness: warp and table are mean squared differences along the flow, in 1/1000")
+    for column in ("clip", "look", "frames", "warp", "table", "as it is", "warp_ratio", "settle (s)"):
+        table.add_column(column, justify="left" if column in ("clip", "look") else "right")
+    for f in found:
+        errors = (f"{1000 * x:.3f}" for x in (f.warp, f.table, f.still))
+        table.add_row(f.clip, f.look, str(f.frames), *errors, f"{f.warp_ratio:.3f}", f"{f.settle:.2f}")
+    return table
