@@ -150,6 +150,28 @@ def look_make(
     make_look_file(reference, out, mask, region or [], chosen, bundle)
 
 
+@look_app.command("cube")
+def look_cube(
+    source: Annotated[Path, typer.Argument(metavar="IN", help="The picture or clip that the table is for.")],
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="X.cube")],
+    style: Style = None,
+    look: LookName = None,
+    auto_regions: AutoRegions = False,
+    strength: Strength = 1.0,
+    size: Annotated[int, typer.Option(help="Entries along each edge: 17, 33 or 65.")] = 33,
+    model: Model = None,
+) -> None:
+    """Bake a look on a picture or clip into one table of colours for ffmpeg, OBS, Resolve, and say what it loses."""
+    from hueglass.convert import choose_segmenter
+    from hueglass.cube_command import make_cube
+
+    if size not in (17, 33, 65):
+        raise UsageError(f"a table of {size} entries an edge, expected 17, 33 or 65")
+    bundle = _bundle(model, "cpu")
+    segmenter = choose_segmenter(auto_regions, None, None, bundle)
+    make_cube(source, out, _choice(style, look), segmenter, strength, size, bundle)
+
+
 @look_app.command("list")
 def look_list() -> None:
     """The looks that come with hueglass."""

@@ -44,7 +44,7 @@ def convert_photo(
     if masks is not None and not isinstance(style, Path):
         raise UsageError("masks need a reference photograph, expected --style PHOTO instead of --look")
     image = read_image(source)
-    look = _look(style, masks and masks[1], segmenter, bundle)
+    look = look_of(style, masks and masks[1], segmenter, bundle)
     regions = _regions(image, masks and masks[0], segmenter, bundle)
     if masks is not None and regions is not None and (missing := unmatched(look, regions)):
         _warn(f"{masks[0]}: not in the reference: {', '.join(missing)}; takes the light of all of the reference")
@@ -65,7 +65,7 @@ def convert_video(
     HueglassError, after everything that can be decoded was written, if frames were lost.
     """
     not_an_input(target, source, style)
-    look = _look(style, None, segmenter, bundle)
+    look = look_of(style, None, segmenter, bundle)
     stylizer = Stylizer(bundle, look, strength, Smoother(smoothing), segmenter, RegionSmoother(smoothing))
     with VideoSource(source) as clip, VideoSink(target, clip.info, audio_from=source) as sink:
         for left_out in sink.left_out:
@@ -128,7 +128,8 @@ def _rename(mask: Mask, named: Sequence[str]) -> Mask:
     return Mask(joined[mask.labels], tuple(names))
 
 
-def _look(style: Path | str, mask: Path | None, segmenter: Segmenter | None, bundle: ModelBundle) -> Look:
+def look_of(style: Path | str, mask: Path | None, segmenter: Segmenter | None, bundle: ModelBundle) -> Look:
+    """The look of that name, or the one of a reference photograph with its mask's, the segmenter's or no regions."""
     if isinstance(style, str):
         return find_look(style, bundle.manifest)
     reference = read_image(style)

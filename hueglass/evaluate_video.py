@@ -11,13 +11,13 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from hueglass.export.cube import apply_table, fit_table, sample_pixels
 from hueglass.infer.bundle import ModelBundle
 from hueglass.infer.errors import UsageError
 from hueglass.infer.files import whole_file, writable_place
 from hueglass.infer.frame import Frame
 from hueglass.infer.images import read_image
 from hueglass.infer.look import Look, embedded_looks, find_look
-from hueglass.infer.lut import apply_table, fit_table, sample_pixels
 from hueglass.infer.region_smoother import RegionSmoother
 from hueglass.infer.segmenter import Segmenter
 from hueglass.infer.sources import VideoSource

@@ -1,13 +1,21 @@
 """Tables of colours: fitted to what happened to pixels, written so that others read them the same way."""
 
+from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import av.filter
 import numpy as np
 import pytest
+from PIL import Image
 
+from hueglass.cube_command import EVERYWHERE, measure_gaps
+from hueglass.export.cube import apply_table, fit_table, identity_table, sample_pixels, write_cube
+from hueglass.infer.bundle import ModelBundle
 from hueglass.infer.errors import HueglassError, UsageError
-from hueglass.infer.lut import apply_table, fit_table, identity_table, sample_pixels, write_cube
+from hueglass.infer.look import embedded_looks
+
+LOOK = embedded_looks()[0]
 
 
 def noise(height: int = 64, width: int = 96, seed: int = 0) -> np.ndarray:
@@ -72,3 +80,48 @@ def test_errors(tmp_path: Path) -> None:
     with pytest.raises(HueglassError, match="no picture to fit a table to"):
         sample_pixels([], 0)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("kind", ["picture", "clip"])
+def test_the_command(run: Callable, media: ModuleType, tmp_path: Path, kind: str) -> None:
+    """The table does to the picture nearly what the look does, and says how nearly, region by region."""
+    source = tmp_path / "in.png"
+    Image.fromarray(media.moving_patches(160, 96, 1)[0]).save(source)
+    if kind == "clip":
+        source = media.Clip(pts=list(range(5)), pixel_format="yuv420p").write(tmp_path / "in.mp4")
+    outcome = run("look", "cube", source, "--look", LOOK, "--size", "17", "-o", tmp_path / "a.cube")
+    assert (outcome.status, outcome.err) == (0, "")
+    assert "everywhere" in outcome.out
+    lines = (tmp_path / "a.cube").read_text().splitlines()
+    assert lines[:2] == [f'TITLE "{LOOK} on {source.name}"', "LUT_3D_SIZE 17"]
+    assert len(lines) == 4 + 17**3
+
+
+def test_gaps_are_where_the_table_is_wrong(bundle: ModelBundle) -> None:
+    """Half of a grey picture becomes darker: no table can say which half."""
+    grey = np.full((64, 64, 3), 128, np.uint8)
+    wanted = grey.copy()
+    wanted[:, 32:] = 90
+    table = fit_table(*sample_pixels([(grey, wanted)], 1), 17)
+    gap = measure_gaps([(grey, wanted)], table, None, bundle)[EVERYWHERE]
+    assert gap.share == 1
+    assert 5 < gap.mean < gap.p95 + 1 < 12
+    exact = measure_gaps([(grey, apply_table(table, grey))], table, None, bundle)[EVERYWHERE]
+    assert exact.mean == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--size", "16"), "a table of 16 entries an edge, expected 17, 33 or 65"),
+        ((), "expected either --style PHOTO or --look NAME"),
+    ],
+)
+def test_the_command_refuses(run: Callable, tmp_path: Path, arguments: tuple, message: str) -> None:
+    Image.new("RGB", (64, 64)).save(tmp_path / "in.png")
+    style = ("--look", LOOK) if arguments else ()
+    outcome = run("look", "cube", tmp_path / "in.png", *style, *arguments, "-o", tmp_path / "a.cube")
+    assert outcome.status == 2
+    assert message in outcome.err
+    assert outcome.err.count("\n") == 1
+    assert not (tmp_path / "a.cube").exists()

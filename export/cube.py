@@ -12,10 +12,9 @@ from scipy import sparse
 from scipy.ndimage import map_coordinates
 from scipy.sparse.linalg import cg
 
-from .errors import HueglassError
-from .files import whole_file, writable_place
+from hueglass.infer.errors import HueglassError
+from hueglass.infer.files import whole_file, writable_place
 
-SIZES = (17, 33, 65)
 SUFFIX = ".cube"
 SAMPLES = 1 << 18
 """Pixels that a table is fitted to, at most."""
