@@ -30,7 +30,13 @@ app.add_typer(evaluate_app, name="evaluate")
 study_app = typer.Typer(help="A blind survey of methods, side by side.", no_args_is_help=True)
 app.add_typer(study_app, name="study")
 
-Strength = Annotated[float, typer.Option(min=0, max=1, help="0 leaves the picture as it is, 1 is the look in full.")]
+Strength = Annotated[
+    float, typer.Option(min=0, max=2, help="0 leaves the picture as it is, 1 is the look in full, more exaggerates.")
+]
+RegionStrengths = Annotated[
+    list[str] | None,
+    typer.Option("--region", metavar="NAME=STRENGTH", help="Another strength for a region, e.g. person=0. Repeat."),
+]
 Style = Annotated[Path | None, typer.Option(metavar="PHOTO", help="Reference photograph whose light to take.")]
 LookName = Annotated[str | None, typer.Option("--look", metavar="NAME|FILE", help="Embedded look or .look file.")]
 Model = Annotated[
@@ -94,6 +100,7 @@ def photo(
     segmenter: SegmenterFile = None,
     labels: LabelMap = None,
     strength: Strength = 1.0,
+    region: RegionStrengths = None,
     model: Model = None,
     device: Device = "cpu",
 ) -> None:
@@ -102,7 +109,7 @@ def photo(
 
     bundle = _bundle(model, device)
     chosen = choose_segmenter(auto_regions, segmenter, labels, bundle, drawn=masks is not None)
-    convert_photo(source, target, _choice(style, look), masks, chosen, strength, bundle)
+    convert_photo(source, target, _choice(style, look), masks, chosen, _strength(strength, region), bundle)
 
 
 @app.command()
@@ -115,6 +122,7 @@ def video(
     segmenter: SegmenterFile = None,
     labels: LabelMap = None,
     strength: Strength = 1.0,
+    region: RegionStrengths = None,
     smoothing: Smoothing = SMOOTHING,
     model: Model = None,
     device: Device = "cpu",
@@ -125,7 +133,7 @@ def video(
     # One thread: decoder and encoder keep the other cores busy, and two threads that wait for each other waste them.
     bundle = _bundle(model, device, threads=1)
     chosen = choose_segmenter(auto_regions, segmenter, labels, bundle)
-    convert_video(source, target, _choice(style, look), chosen, strength, smoothing, bundle)
+    convert_video(source, target, _choice(style, look), chosen, _strength(strength, region), smoothing, bundle)
 
 
 @look_app.command("make")
@@ -170,6 +178,20 @@ def look_cube(
     bundle = _bundle(model, "cpu")
     segmenter = choose_segmenter(auto_regions, None, None, bundle)
     make_cube(source, out, _choice(style, look), segmenter, strength, size, bundle)
+
+
+@look_app.command("mix")
+def look_mix(
+    first: Annotated[str, typer.Argument(metavar="A", help="A look by name or .look file.")],
+    second: Annotated[str, typer.Argument(metavar="B", help="Another.")],
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="X.look")],
+    weight: Annotated[float, typer.Option(min=0, max=1, help="0 is A, 1 is B.")] = 0.5,
+    model: Model = None,
+) -> None:
+    """Make a look between two others."""
+    from hueglass.convert import mix_look_file
+
+    mix_look_file(first, second, weight, out, _bundle(model, "cpu"))
 
 
 @look_app.command("list")
@@ -419,6 +441,12 @@ def _choice(style: Path | None, look: str | None) -> Path | str:
     if look is not None and style is None:
         return look
     raise UsageError("expected either --style PHOTO or --look NAME")
+
+
+def _strength(everywhere: float, regions: list[str] | None):  # type: ignore[no-untyped-def]
+    from hueglass.infer.strength import Strength, parse_regions
+
+    return Strength(everywhere, parse_regions(regions or []))
 
 
 def _bundle(folder: Path | None, device: str, threads: int = 0):  # type: ignore[no-untyped-def]

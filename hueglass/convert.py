@@ -13,12 +13,13 @@ from hueglass.infer.errors import HueglassError, UsageError
 from hueglass.infer.files import not_an_input, writable_place
 from hueglass.infer.frame import Frame
 from hueglass.infer.images import IMAGE_SUFFIXES, read_image, write_image
-from hueglass.infer.look import SUFFIX, Look, find_look, make_look, unmatched, write_look
+from hueglass.infer.look import SUFFIX, Look, find_look, make_look, mix_looks, unmatched, write_look
 from hueglass.infer.region_smoother import RegionSmoother
 from hueglass.infer.regions import Mask, Regions, read_mask, regions_of
 from hueglass.infer.segmenter import Segmenter, find_regions, open_segmenter
 from hueglass.infer.sinks import VideoSink
 from hueglass.infer.sources import VideoInfo, VideoSource
+from hueglass.infer.strength import Strength
 from hueglass.infer.stylizer import Stylizer
 from hueglass.infer.temporal import Smoother
 from hueglass.progress import counting_bar
@@ -32,7 +33,7 @@ def convert_photo(
     style: Path | str,
     masks: tuple[Path, Path] | None,
     segmenter: Segmenter | None,
-    strength: float,
+    strength: Strength,
     bundle: ModelBundle,
 ) -> None:
     """`source` in the light of `style` (a photograph's path or a look's name), to `target`.
@@ -46,6 +47,7 @@ def convert_photo(
     image = read_image(source)
     look = look_of(style, masks and masks[1], segmenter, bundle)
     regions = _regions(image, masks and masks[0], segmenter, bundle)
+    check_strength(strength, () if regions is None else regions.names, masks is not None or segmenter is not None)
     if masks is not None and regions is not None and (missing := unmatched(look, regions)):
         _warn(f"{masks[0]}: not in the reference: {', '.join(missing)}; takes the light of all of the reference")
     write_image(target, Stylizer(bundle, look, strength)(Frame(image, 0.0, 0), regions).image)
@@ -56,7 +58,7 @@ def convert_video(
     target: Path,
     style: Path | str,
     segmenter: Segmenter | None,
-    strength: float,
+    strength: Strength,
     smoothing: float,
     bundle: ModelBundle,
 ) -> None:
@@ -65,6 +67,7 @@ def convert_video(
     HueglassError, after everything that can be decoded was written, if frames were lost.
     """
     not_an_input(target, source, style)
+    check_strength(strength, () if segmenter is None else segmenter.names, segmenter is not None)
     look = look_of(style, None, segmenter, bundle)
     stylizer = Stylizer(bundle, look, strength, Smoother(smoothing), segmenter, RegionSmoother(smoothing))
     with VideoSource(source) as clip, VideoSink(target, clip.info, audio_from=source) as sink:
@@ -97,6 +100,13 @@ def make_look_file(
     write_look(out, make_look(bundle, out.stem, image, regions))
 
 
+def mix_look_file(first: str, second: str, weight: float, out: Path, bundle: ModelBundle) -> None:
+    """A look between two others, embedded or in files, to a .look file."""
+    writable_place(out, (SUFFIX,))
+    a, b = (find_look(name, bundle.manifest) for name in (first, second))
+    write_look(out, mix_looks(a, b, weight, out.stem))
+
+
 def choose_segmenter(
     auto: bool, graph: Path | None, labels: Path | None, bundle: ModelBundle, drawn: bool = False
 ) -> Segmenter | None:
@@ -113,6 +123,15 @@ def choose_segmenter(
     if auto and bundle.segmenter is None:
         raise UsageError(f"{bundle.folder}: this model has no segmenter, expected --segmenter FILE --labels FILE")
     return bundle.segmenter if auto else None
+
+
+def check_strength(strength: Strength, names: Sequence[str], known: bool) -> None:
+    """UsageError if a region that has a strength of its own cannot be there."""
+    if strength.regions and not known:
+        raise UsageError("--region needs to know where regions are, expected --auto-regions, --segmenter or --masks")
+    for name in strength.regions:
+        if name not in names:
+            raise UsageError(f"--region {name}: no such region, expected one of {', '.join(names) or 'none'}")
 
 
 def _rename(mask: Mask, named: Sequence[str]) -> Mask:

@@ -1,4 +1,4 @@
-"""What the command `look cube` does: a look on one picture or clip as a `.cube` table, and what the table cannot say."""
+"""What the command `look cube` does: a look on a picture or clip as a `.cube` table, and what the table cannot say."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,6 +19,7 @@ from hueglass.infer.frame import Frame
 from hueglass.infer.images import read_image
 from hueglass.infer.segmenter import Segmenter
 from hueglass.infer.sources import VideoSource
+from hueglass.infer.strength import Strength
 from hueglass.infer.stylizer import Stylizer
 
 FRAMES = 48
@@ -53,7 +54,7 @@ def make_cube(
     writable_place(out, (SUFFIX,))
     not_an_input(out, source, style)
     look = look_of(style, None, segmenter, bundle)
-    stylizer = Stylizer(bundle, look, strength, segmenter=segmenter)
+    stylizer = Stylizer(bundle, look, Strength(strength), segmenter=segmenter)
     frames = [_small(image) for image in _images(source)]
     pairs = [(image, stylizer(Frame(image, 0.0, 0)).image) for image in frames]
     table = fit_table(*sample_pixels(pairs, len(pairs)), size)

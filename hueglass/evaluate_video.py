@@ -22,6 +22,7 @@ from hueglass.infer.region_smoother import RegionSmoother
 from hueglass.infer.segmenter import Segmenter
 from hueglass.infer.sources import VideoSource
 from hueglass.infer.stability import SIDE, WarpMeter, settle
+from hueglass.infer.strength import Strength
 from hueglass.infer.stylizer import Stylizer
 from hueglass.infer.temporal import Smoother
 from hueglass.progress import counting_bar
@@ -59,7 +60,7 @@ class Measuring:
     def stylizer(self, look: Look) -> Stylizer:
         """A new one, at the start of a clip."""
         smoothers = (Smoother(self.smoothing), self.segmenter, RegionSmoother(self.smoothing))
-        return Stylizer(self.bundle, look, 1.0, *smoothers)
+        return Stylizer(self.bundle, look, Strength(), *smoothers)
 
 
 def evaluate_videos(clips: Sequence[Path], looks: Sequence[str], measuring: Measuring, path: Path | None) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
+from .bilateral import blend
 from .bundle import EMBEDDED, Manifest, ModelBundle
 from .errors import HueglassError, UsageError
 from .files import existing_file, whole_file, writable_place
@@ -61,6 +62,25 @@ def assign(look: Look, regions: Regions, slots: int) -> tuple[np.ndarray, np.nda
     known = [i for i, name in enumerate(regions.names) if name in look.names][:slots]
     codes = look.codes[[look.names.index(regions.names[i]) for i in known]]
     return _fill_slots(regions.maps[known], slots), np.concatenate([_fill_slots(codes, slots), look.tones])
+
+
+def mix_looks(a: Look, b: Look, weight: float, name: str) -> Look:
+    """A look on the way from `a` (weight 0) to `b` (weight 1).
+
+    Tones and the regions that both know are mixed one by one; a region that only one knows, with the mean of the
+    other's tones. UsageError for a weight that is none, HueglassError for looks of different models.
+    """
+    if not 0 <= weight <= 1:
+        raise UsageError(f"weight {weight}, expected 0 to 1")
+    if a.model != b.model:
+        raise HueglassError(f"looks of different models, {a.model} and {b.model}, cannot be mixed")
+    names = (*a.names, *(n for n in b.names if n not in a.names))[:MAX_REGIONS]
+    mine, theirs = (np.array([_code_of(look, n) for n in names]).reshape(-1, look.tones.shape[1]) for look in (a, b))
+    return Look(name, a.model, blend(a.tones, b.tones, weight), blend(mine, theirs, weight).astype(np.float32), names)
+
+
+def _code_of(look: Look, name: str) -> np.ndarray:
+    return look.codes[look.names.index(name)] if name in look.names else look.tones.mean(0)
 
 
 def unmatched(look: Look, regions: Regions) -> list[str]:

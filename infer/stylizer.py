@@ -5,22 +5,21 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from . import native
-from .bilateral import blend, identity_grid
 from .bundle import ModelBundle
-from .errors import UsageError
 from .frame import AnyImage, Frame
 from .look import Look, assign
 from .region_smoother import RegionSmoother
 from .regions import Regions, believed, no_regions
 from .scene_cut import CutDetector
 from .segmenter import Segmenter
+from .strength import Strength
 from .temporal import Smoother
 from .yuv import YuvImage
 
 
 @dataclass
 class Stylizer:
-    """`strength` 0 leaves the frame as it is, 1 is the look in full.
+    """`strength` says how much of the look is taken, and where.
 
     `segmenter` finds regions where none are given. `smoother` and `region_smoother` are for video, and None for
     single pictures.
@@ -28,16 +27,12 @@ class Stylizer:
 
     bundle: ModelBundle
     look: Look
-    strength: float = 1.0
+    strength: Strength = field(default_factory=Strength)
     smoother: Smoother | None = None
     segmenter: Segmenter | None = None
     region_smoother: RegionSmoother | None = None
     cuts: CutDetector = field(default_factory=CutDetector)
     threads: int = 0
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.strength <= 1:
-            raise UsageError(f"strength {self.strength}, expected 0 to 1")
 
     def __call__(self, frame: Frame[AnyImage], regions: Regions | None = None) -> Frame[AnyImage]:
         """The frame in the light of the look; `regions` (over half a thumbnail) say what is sky and what is not."""
@@ -53,9 +48,7 @@ class Stylizer:
         coefficients = self.bundle.predict(thumbnail, maps, codes)
         if self.smoother is not None:
             coefficients = self.smoother.update(coefficients, frame.time, fresh)
-        if self.strength < 1:
-            coefficients = blend(identity_grid(coefficients.shape), coefficients, self.strength)
-        return coefficients
+        return self.strength.apply(coefficients, thumbnail, regions)
 
     def find_regions(self, thumbnail: np.ndarray, time: float, fresh: bool) -> Regions:
         """What the segmenter sees in a frame, smoothed; nothing if there is no segmenter."""

@@ -227,3 +227,12 @@ def test_demo(run: Callable, tmp_path: Path) -> None:
     assert distance(*first) > 3
     rows = -(-(1 + len(embedded_looks())) // 3)
     assert read_image(out / "looks.jpg").shape == (270 * rows, 480 * 3, 3)
+
+
+def test_look_mix(run: Callable, tmp_path: Path) -> None:
+    first, second = embedded_looks()[:2]
+    outcome = run("look", "mix", first, second, "--weight", "0.3", "-o", tmp_path / "between.look")
+    assert (outcome.status, outcome.err) == (0, "")
+    assert find_look(str(tmp_path / "between.look"), ModelBundle().manifest).name == "between"
+    assert run("look", "mix", first, "nobody", "-o", tmp_path / "x.look").status == 2
+    assert [p.name for p in tmp_path.iterdir()] == ["between.look"]

@@ -5,10 +5,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import PIL.Image
 import pytest
 
 from hueglass.infer.bundle import Manifest, ModelBundle
-from hueglass.infer.errors import UsageError
+from hueglass.infer.errors import HueglassError, UsageError
+from hueglass.infer.frame import Frame
 from hueglass.infer.look import (
     MAX_REGIONS,
     Look,
@@ -16,11 +18,13 @@ from hueglass.infer.look import (
     embedded_looks,
     find_look,
     make_look,
+    mix_looks,
     read_look,
     unmatched,
     write_look,
 )
 from hueglass.infer.regions import Mask, Regions, no_regions, regions_of
+from hueglass.infer.stylizer import Stylizer
 
 MANIFEST = Manifest(format=2, model="a-model", thumbnail=64, slots=8, tones=3, code=16, depth=8, cells=16)
 
@@ -174,3 +178,45 @@ def test_find_look(bundle: ModelBundle, tmp_path: Path, monkeypatch: pytest.Monk
     np.testing.assert_array_equal(find_look(name, bundle.manifest).codes, embedded.codes)
     with pytest.raises(UsageError, match=name):
         find_look("other", bundle.manifest)
+
+
+def test_mixing_looks() -> None:
+    a, b = look_of("sky", "house"), look_of("water", "sky")
+    mixed = mix_looks(a, b, 0.25, "between")
+    assert (mixed.name, mixed.model, mixed.names) == ("between", a.model, ("sky", "house", "water"))
+    np.testing.assert_allclose(mixed.tones, 0.75 * a.tones + 0.25 * b.tones)
+    # sky is 1 in one and 2 in the other; the other two are known to one alone, whose partner is the mean tone, -2.
+    np.testing.assert_allclose(mixed.codes[:, 0], [0.75 * 1 + 0.25 * 2, 0.75 * 2 - 0.25 * 2, -0.75 * 2 + 0.25 * 1])
+    assert mixed.codes.dtype == mixed.tones.dtype == np.float32
+    np.testing.assert_array_equal(mix_looks(a, b, 0, "a").codes[:2], a.codes)
+    np.testing.assert_array_equal(mix_looks(a, b, 1, "b").tones, b.tones)
+
+
+def test_mixing_looks_without_regions() -> None:
+    assert mix_looks(look_of(), look_of(), 0.5, "x").codes.shape == (0, MANIFEST.code)
+
+
+def test_mixing_too_many_regions_keeps_what_a_file_may_hold() -> None:
+    many = (look_of(*(f"{side}{i}" for i in range(MAX_REGIONS))) for side in "ab")
+    assert len(mix_looks(*many, 0.5, "x").names) == MAX_REGIONS
+
+
+def test_mixing_refuses() -> None:
+    with pytest.raises(UsageError, match=r"weight 1\.5, expected 0 to 1"):
+        mix_looks(look_of(), look_of(), 1.5, "x")
+    with pytest.raises(HueglassError, match="looks of different models, a-model and another, cannot be mixed"):
+        mix_looks(look_of(), replace(look_of(), model="another"), 0.5, "x")
+
+
+@pytest.mark.parametrize("weight", [0.25, 0.5])
+def test_a_mixed_look_lies_between(bundle: ModelBundle, weight: float) -> None:
+    """Not only its numbers: the grids that the model makes of it."""
+    image = np.random.default_rng(0).integers(0, 256, (24, 32, 3), np.uint8)
+    image = np.asarray(PIL.Image.fromarray(image).resize((320, 240)))
+    a, b = (find_look(name, bundle.manifest) for name in embedded_looks()[:2])
+    first, second, between = (
+        Stylizer(bundle, look)(Frame(image, 0.0, 0)).image.astype(float)
+        for look in (a, b, mix_looks(a, b, weight, "x"))
+    )
+    assert np.abs(first - second).mean() > 10
+    assert np.abs(between - ((1 - weight) * first + weight * second)).mean() < 0.1 * np.abs(first - second).mean()
