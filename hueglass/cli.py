@@ -136,6 +136,41 @@ def video(
     convert_video(source, target, _choice(style, look), chosen, _strength(strength, region), smoothing, bundle)
 
 
+@app.command()
+def live(
+    look: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--look", metavar="NAME|FILE", help="A look to show; repeat for those that follow on the key `n`."
+        ),
+    ] = None,
+    style: Annotated[list[Path] | None, typer.Option(metavar="PHOTO", help="Look of a photograph; repeat.")] = None,
+    camera: Annotated[str, typer.Option(metavar="N|URL|FILE", help="Number of a camera, a stream or a clip.")] = "0",
+    size: Annotated[tuple[int, int] | None, typer.Option(metavar="W H", help="Asked of the camera.")] = None,
+    rate: Annotated[float | None, typer.Option(min=1, max=240, help="Asked of the camera; of a clip, taken.")] = None,
+    auto_regions: AutoRegions = False,
+    segmenter: SegmenterFile = None,
+    labels: LabelMap = None,
+    strength: Strength = 1.0,
+    region: RegionStrengths = None,
+    smoothing: Smoothing = SMOOTHING,
+    virtual_camera: Annotated[bool, typer.Option("--virtual-camera", help="Send the pictures into a call.")] = False,
+    window: Annotated[bool, typer.Option("--window/--no-window", help="Show them here.")] = True,
+    folder: Annotated[Path, typer.Option("-o", "--out", metavar="DIR", help="For pictures and clips.")] = Path(),
+    seconds: Annotated[float | None, typer.Option(min=0.1, help="Stop after this long; else on `q`.")] = None,
+    model: Model = None,
+    device: Device = "cpu",
+) -> None:
+    """A camera in the light of a photograph, in a window and as a virtual camera. Keys: `h` in the window."""
+    from hueglass.convert import choose_segmenter
+    from hueglass.live_command import LiveOptions, start_live
+
+    bundle = _bundle(model, device)
+    chosen = choose_segmenter(auto_regions, segmenter, labels, bundle)
+    options = LiveOptions(camera, size, rate, _strength(strength, region), smoothing, virtual_camera, window, seconds)
+    start_live(options, look or [], style or [], chosen, folder, bundle)
+
+
 @look_app.command("make")
 def look_make(
     reference: Annotated[Path, typer.Argument(metavar="REF", help="Photograph whose light to take.")],

@@ -1,0 +1,157 @@
+"""Live: every frame that is shown is the newest one, rendered through the newest grid.
+
+One thread predicts grids as fast as it can, always of the newest frame; whoever shows pictures asks for the next one
+and gets it rendered at once. Neither waits for the other, and nothing queues.
+"""
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from types import TracebackType
+
+import numpy as np
+
+from .camera import Camera
+from .errors import HueglassError
+from .frame import Frame
+from .look import Look, mix_looks
+from .stylizer import Stylizer
+
+FADE_SECONDS = 0.6
+FIRST_SECONDS = 20.0
+"""So long a camera may take to give its first frame."""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A rendered frame, the camera's, and how long it all took, in milliseconds: `age` from when the frame came to now,
+    `prediction` and `rendering` of themselves; `grid_age` is by how much the grid's frame is older than this one."""
+
+    image: np.ndarray
+    frame: Frame[np.ndarray]
+    age: float
+    prediction: float
+    rendering: float
+    grid_age: float
+
+
+@dataclass
+class Fade:
+    """From one look to another, from a moment on (seconds on the camera's clock)."""
+
+    old: Look
+    new: Look
+    began: float
+    seconds: float
+
+    def at(self, now: float) -> tuple[Look, bool]:
+        """The look at a moment, and whether the fade is over."""
+        way = (now - self.began) / self.seconds if self.seconds else 1.0
+        return (self.new, True) if way >= 1 else (mix_looks(self.old, self.new, max(way, 0.0), self.new.name), False)
+
+
+@dataclass(frozen=True)
+class _Prediction:
+    grid: np.ndarray
+    time: float
+    milliseconds: float
+
+
+@dataclass
+class Live:
+    """A camera in the light of a look, between enter and exit.
+
+    `change` is how anything about the stylizer is changed while it works.
+    """
+
+    camera: Camera
+    stylizer: Stylizer
+    _newest: _Prediction | None = None
+    _shown: int = -1
+    _fade: Fade | None = None
+    _failure: BaseException | None = None
+    _changes: list[Callable[[Stylizer], None]] = field(default_factory=list)
+    _lock: threading.Condition = field(default_factory=threading.Condition)
+    _stop: threading.Event = field(default_factory=threading.Event)
+
+    def __enter__(self) -> "Live":
+        self._thread = threading.Thread(target=self._predict, name="prediction", daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop.set()
+        self._thread.join(timeout=5)
+
+    def change(self, what: Callable[[Stylizer], None]) -> None:
+        """Calls `what(stylizer)` before the next prediction."""
+        with self._lock:
+            self._changes.append(what)
+
+    def fade_to(self, look: Look, seconds: float = FADE_SECONDS) -> None:
+        """Cross-fade to a look; with 0 seconds it is there at once, unsmoothed."""
+
+        def begin(stylizer: Stylizer) -> None:
+            self._fade = Fade(stylizer.look, look, self.camera.now, seconds)
+            if not seconds and stylizer.smoother is not None:
+                stylizer.smoother.reset()
+
+        self.change(begin)
+
+    def next(self, timeout: float = 1.0) -> Shown | None:
+        """The newest frame, if it was not shown yet, rendered through the newest grid; waits up to `timeout` seconds.
+
+        None if none came. HueglassError if the camera never gave one, or prediction failed.
+        """
+        frame = self.camera.newest(self._shown, timeout)
+        prediction = self._prediction(timeout)
+        if frame is None or prediction is None:
+            return None
+        began = time.perf_counter()
+        image = self.stylizer.render(frame, prediction.grid).image
+        self._shown = frame.index
+        rendering = 1000 * (time.perf_counter() - began)
+        age, grid_age = 1000 * (self.camera.now - frame.time), 1000 * (frame.time - prediction.time)
+        return Shown(image, frame, age, prediction.milliseconds, rendering, max(grid_age, 0.0))
+
+    def _prediction(self, timeout: float) -> _Prediction | None:
+        with self._lock:
+            self._lock.wait_for(lambda: self._newest is not None or self._failure is not None, timeout)
+            if self._failure is not None:
+                raise self._failure
+            return self._newest
+
+    def _predict(self) -> None:
+        last = -1
+        try:
+            while not self._stop.is_set():
+                frame = self.camera.newest(last, timeout=0.2)
+                if frame is None:
+                    if last < 0 and self.camera.now > FIRST_SECONDS:
+                        raise HueglassError(f"no picture in {FIRST_SECONDS:g} seconds, expected a camera that is on")
+                    continue
+                self._apply_changes()
+                began = time.perf_counter()
+                grid = self.stylizer.predict(frame)
+                took = 1000 * (time.perf_counter() - began)
+                last = frame.index
+                with self._lock:
+                    self._newest = _Prediction(grid, frame.time, took)
+                    self._lock.notify_all()
+        except BaseException as error:
+            with self._lock:
+                self._failure = error
+                self._lock.notify_all()
+
+    def _apply_changes(self) -> None:
+        with self._lock:
+            changes, self._changes = self._changes, []
+        for change in changes:
+            change(self.stylizer)
+        if self._fade is not None:
+            self.stylizer.look, over = self._fade.at(self.camera.now)
+            if over:
+                self._fade = None
