@@ -41,6 +41,7 @@ from hueglass.train.loop import keep_best, set_learning_rate  # noqa: E402
 from hueglass.train.student import StudentConfig, new_networks  # noqa: E402
 
 CONFIGS = Path(__file__).parents[1] / "configs"
+ABLATIONS = sorted((CONFIGS / "ablations").glob("*.yaml"))
 TINY = StudentConfig(thumbnail=64, tones=3, cells=4, code=32, width=16, hidden=24, pair=16, embedding=8)
 FEW = {"graded": 2, "unpaired": 1, "taught": 1}
 
@@ -221,6 +222,14 @@ def test_a_training_can_start_from_a_checkpoint(tmp_path: Path, seen: Data) -> N
         distill.start(settings(start_from=str(tmp_path / "none")), seen, torch.device("cpu"))
 
 
+def test_a_finer_grid_learns_without_the_teachers(seen: Data) -> None:
+    """The teacher's grids are of its own size; its pictures teach any student."""
+    finer = settings(student=TINY.model_copy(update={"cells": 8}).model_dump(), losses={"teacher_grid": 0})
+    losses = distill.train_step(distill.start(finer, seen, torch.device("cpu")), finer, torch.device("cpu"))
+    assert "teacher" in losses
+    assert "teacher_grid" not in losses
+
+
 def test_no_checkpoint_is_wrong_use(tmp_path: Path) -> None:
     for folder in (tmp_path, tmp_path / "missing"):
         with pytest.raises(UsageError, match="no checkpoint here"):
@@ -286,12 +295,28 @@ def test_resume_states_come_back(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == [RESUME]
 
 
-@pytest.mark.parametrize("name", ["student.yaml", "student_finish.yaml", "tiny.yaml"])
+COMMITTED = ["student.yaml", "student_finish.yaml", "tiny.yaml", *(f"ablations/{p.name}" for p in ABLATIONS)]
+
+
+@pytest.mark.parametrize("name", COMMITTED)
 def test_the_configurations_that_come_along_are_valid(name: str) -> None:
     config = read_config(CONFIGS / name, TrainConfig)
     assert config.steps > config.warmup
     assert config.data.photos or config.data.streets
     assert config.student.slots >= config.samples.most_regions
+
+
+def test_ablations_differ_in_one_thing() -> None:
+    """From `everything.yaml`; a finer grid has to do without the teacher's as well."""
+    base = read_config(CONFIGS / "ablations" / "everything.yaml", TrainConfig).model_dump()
+    changed = {}
+    for path in ABLATIONS:
+        values = read_config(path, TrainConfig).model_dump()
+        changed[path.stem] = [k for k in base if values[k] != base[k]]
+    assert changed.pop("everything") == []
+    assert sorted(changed.pop("cells_32")) == ["losses", "student"]
+    assert len(changed) >= 8
+    assert all(len(keys) == 1 for keys in changed.values())
 
 
 def test_the_tiny_configuration_needs_no_data() -> None:

@@ -24,7 +24,7 @@ from hueglass.train.samples import Crop, cut  # noqa: E402
 from hueglass.train.segment import SegmentConfig, SegmentDataConfig, load_data, measure, overlap_loss  # noqa: E402
 from hueglass.train.segment_samples import SegmentSampleConfig, SegmentSampler, cut_labels  # noqa: E402
 from hueglass.train.segment_scores import confusion, intersection_over_union, name_pixels, scores, selection  # noqa: E402
-from hueglass.train.segmenter import SETTINGS, WEIGHTS, Segmenter, SegmenterConfig, load_segmenter  # noqa: E402
+from hueglass.train.segmenter import SETTINGS, WEIGHTS, Segmenter, SegmenterConfig, load_segmenter, save_segmenter  # noqa: E402
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 SKY, GROUND, PERSON = (REGION_NAMES.index(name) for name in ("sky", "ground", "person"))
@@ -85,6 +85,21 @@ def test_a_killed_training_goes_on_bit_for_bit(tmp_path: Path) -> None:
         for name, value in getattr(whole, part).state_dict().items():
             assert torch.equal(value, ours[name]), name
     assert again.scores == whole.scores
+
+
+def test_a_training_can_start_from_another(tmp_path: Path, streets: list[Photo]) -> None:
+    torch.manual_seed(3)
+    before = Segmenter(SegmenterConfig(thumbnail=64))
+    save_segmenter(tmp_path, before, {})
+    training = segment.start(settings(start_from=str(tmp_path)), streets, None, torch.device("cpu"))
+    assert all(torch.equal(v, training.segmenter.state_dict()[k]) for k, v in before.state_dict().items())
+    assert training.segmenter.training
+    segment.train_step(training, settings(), torch.device("cpu"))
+    larger = {"thumbnail": 128}
+    with pytest.raises(UsageError, match="holds a segmenter of other sizes"):
+        segment.start(settings(start_from=str(tmp_path), segmenter=larger), streets, None, torch.device("cpu"))
+    with pytest.raises(UsageError, match="no segmenter here"):
+        segment.start(settings(start_from=str(tmp_path / "none")), streets, None, torch.device("cpu"))
 
 
 @pytest.mark.usefixtures("_small_world")
@@ -275,7 +290,8 @@ def test_missing_weights_are_named(streets: list[Photo], tmp_path: Path) -> None
         segment.start(config, streets, tmp_path, torch.device("cpu"))
 
 
-def test_the_committed_configuration_is_valid() -> None:
-    config = read_config(CONFIGS / "segmenter.yaml", SegmentConfig)
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("segmenter*.yaml")), ids=lambda p: p.stem)
+def test_the_committed_configurations_are_valid(path: Path) -> None:
+    config = read_config(path, SegmentConfig)
     assert config.data.watched == ["camvid/val"]
     assert not any("test" in name or "dpst" in name for name in config.data.photos + config.data.watched)

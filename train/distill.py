@@ -268,7 +268,8 @@ def measure(prediction: Prediction, batch: Batch, config: TrainConfig) -> dict[s
         assert batch.grid is not None
         assert batch.grid_known is not None
         losses["teacher"] = reconstruction(output[taught], target[taught], importance[taught])
-        losses["teacher_grid"] = grid_distance(prediction.grid, batch.grid, small, batch.grid_known)
+        if weights.teacher_grid:  # a student with another grid than the teacher's cannot be held to it
+            losses["teacher_grid"] = grid_distance(prediction.grid, batch.grid, small, batch.grid_known)
     losses["total"] = sum(getattr(weights, name) * value for name, value in losses.items())
     return losses
 
