@@ -124,16 +124,28 @@ def video(
     strength: Strength = 1.0,
     region: RegionStrengths = None,
     smoothing: Smoothing = SMOOTHING,
+    codec: Annotated[
+        str | None, typer.Option(metavar="NAME", help="h264, h265, vp9 or av1; the container's own if left out.")
+    ] = None,
+    crf: Annotated[int | None, typer.Option(min=0, max=63, help="Quality: lower is better and larger.")] = None,
+    preset: Annotated[str | None, typer.Option(help="Of the encoder: veryfast, slow, ...; for AV1 0 to 13.")] = None,
+    compare: Annotated[bool, typer.Option("--compare", help="Leave the left half as it is.")] = False,
     model: Model = None,
     device: Device = "cpu",
 ) -> None:
     """A clip in the light of a photograph: every frame, its time, the sound and the rotation kept."""
     from hueglass.convert import choose_segmenter, convert_video
+    from hueglass.infer.sinks import CODECS, Encoding
 
+    if codec is not None and codec not in CODECS:
+        raise UsageError(f"--codec {codec}, expected one of {', '.join(CODECS)}")
     # One thread: decoder and encoder keep the other cores busy, and two threads that wait for each other waste them.
     bundle = _bundle(model, device, threads=1)
     chosen = choose_segmenter(auto_regions, segmenter, labels, bundle)
-    convert_video(source, target, _choice(style, look), chosen, _strength(strength, region), smoothing, bundle)
+    encoding = Encoding(codec, crf, preset)
+    convert_video(
+        source, target, _choice(style, look), chosen, _strength(strength, region), smoothing, encoding, compare, bundle
+    )
 
 
 @app.command()

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,17 +12,18 @@ from rich.progress import TextColumn
 from hueglass.infer.bundle import ModelBundle
 from hueglass.infer.errors import HueglassError, UsageError
 from hueglass.infer.files import not_an_input, writable_place
-from hueglass.infer.frame import Frame
+from hueglass.infer.frame import AnyImage, Frame
 from hueglass.infer.images import IMAGE_SUFFIXES, read_image, write_image
 from hueglass.infer.look import SUFFIX, Look, find_look, make_look, mix_looks, unmatched, write_look
 from hueglass.infer.region_smoother import RegionSmoother
 from hueglass.infer.regions import Mask, Regions, read_mask, regions_of
 from hueglass.infer.segmenter import Segmenter, find_regions, open_segmenter
-from hueglass.infer.sinks import VideoSink
+from hueglass.infer.sinks import Encoding, VideoSink
 from hueglass.infer.sources import VideoInfo, VideoSource
 from hueglass.infer.strength import Strength
 from hueglass.infer.stylizer import Stylizer
 from hueglass.infer.temporal import Smoother
+from hueglass.infer.yuv import YuvImage
 from hueglass.progress import counting_bar
 
 console = Console(stderr=True)
@@ -60,9 +62,13 @@ def convert_video(
     segmenter: Segmenter | None,
     strength: Strength,
     smoothing: float,
+    encoding: Encoding,
+    compare: bool,
     bundle: ModelBundle,
 ) -> None:
     """The clip `source` in the light of `style` to `target`, frame by frame, sound and timestamps kept.
+
+    With `compare` the left half of the pictures stays as it is.
 
     HueglassError, after everything that can be decoded was written, if frames were lost.
     """
@@ -70,16 +76,36 @@ def convert_video(
     check_strength(strength, () if segmenter is None else segmenter.names, segmenter is not None)
     look = look_of(style, None, segmenter, bundle)
     stylizer = Stylizer(bundle, look, strength, Smoother(smoothing), segmenter, RegionSmoother(smoothing))
-    with VideoSource(source) as clip, VideoSink(target, clip.info, audio_from=source) as sink:
+    with VideoSource(source) as clip, VideoSink(target, clip.info, source, encoding) as sink:
         for left_out in sink.left_out:
             _warn(f"{target}: left out {left_out}")
         with _progress(clip.info, target.name) as advance:
             for frame in clip.as_decoded():
-                sink.write(stylizer(frame))
+                out = stylizer(frame)
+                sink.write(side_by_side(frame, out) if compare else out)
                 advance()
     if clip.lost:
         frames = "frame was" if clip.lost == 1 else "frames were"
         raise HueglassError(f"{source}: {clip.lost} {frames} lost, the file is cut short or damaged; wrote the others")
+
+
+def side_by_side(before: Frame[AnyImage], after: Frame[AnyImage]) -> Frame[AnyImage]:
+    """The left half of one picture and the right half of the other, a white line between them."""
+
+    def joined(a: np.ndarray, b: np.ndarray, half: int, line: int, white: int) -> np.ndarray:
+        both = np.concatenate([a[:, :half], b[:, half:]], 1)
+        both[:, half : half + line] = white
+        return both
+
+    a, b = before.image, after.image
+    if isinstance(a, YuvImage) and isinstance(b, YuvImage):
+        half = a.shape[1] // 4  # of chroma, which is half as wide
+        parts = ((2 * half, 2, 255 if a.full_range else 235), (half, 1, 128), (half, 1, 128))
+        luma, cb, cr = (joined(x, y, *part) for x, y, part in zip(a.planes, b.planes, parts, strict=True))
+        return replace(after, image=replace(b, planes=(luma, cb, cr)))
+    assert isinstance(a, np.ndarray)
+    assert isinstance(b, np.ndarray)
+    return replace(after, image=joined(a, b, a.shape[1] // 2, 2, 255))  # type: ignore[arg-type]  # of the same kind
 
 
 def make_look_file(

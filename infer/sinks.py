@@ -4,6 +4,7 @@ import math
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
@@ -20,19 +21,52 @@ from .track_copy import CopiedTracks
 from .video_color import ColorConverter
 from .yuv import YuvImage
 
+# SVT-AV1 tells its life to stderr, past everybody: errors only, unless the user wants it.
+os.environ.setdefault("SVT_LOG", "1")
 # No B-frames: MP4 keeps durations in coding order, so reordering would lose the last frame's where the rate
-# varies. At this quality and speed they save nothing.
-_H264 = ("libx264", {"crf": "18", "preset": "veryfast", "bf": "0"})
-_VP9 = ("libvpx-vp9", {"crf": "24", "deadline": "realtime", "cpu-used": "6", "row-mt": "1"})
+# varies. At this quality and speed they save nothing. VP9 has none, and SVT-AV1 hides its own.
+_CODECS = {
+    "h264": ("libx264", {"crf": "18", "preset": "veryfast", "bf": "0"}),
+    "h265": ("libx265", {"crf": "20", "preset": "fast", "bf": "0", "x265-params": "log-level=error"}),
+    "vp9": ("libvpx-vp9", {"crf": "24", "deadline": "realtime", "cpu-used": "6", "row-mt": "1"}),
+    "av1": ("libsvtav1", {"crf": "28", "preset": "9"}),
+}
+CODECS = tuple(_CODECS)
+"""What `Encoding.codec` may be."""
+# By extension: the container, and the codecs that it holds, the first unless told otherwise.
 _FORMATS = {
-    ".mp4": ("mp4", _H264),
-    ".m4v": ("mp4", _H264),
-    ".mov": ("mov", _H264),
-    ".mkv": ("matroska", _H264),
-    ".webm": ("webm", _VP9),
+    ".mp4": ("mp4", ("h264", "h265", "av1")),
+    ".m4v": ("mp4", ("h264", "h265", "av1")),
+    ".mov": ("mov", ("h264", "h265")),
+    ".mkv": ("matroska", ("h264", "h265", "vp9", "av1")),
+    ".webm": ("webm", ("vp9", "av1")),
 }
 VIDEO_SUFFIXES = tuple(_FORMATS)
 """What `VideoSink` writes."""
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """How pictures are compressed: one of CODECS, None for the container's own; a constant rate factor, lower is
+    better and larger; a preset of the encoder. What is None is as the codec's defaults here."""
+
+    codec: str | None = None
+    crf: int | None = None
+    preset: str | None = None
+
+    def options(self, suffix: str) -> tuple[str, dict[str, str]]:
+        """The encoder and its options for a file of this extension. UsageError if it cannot hold the codec."""
+        _, held = _FORMATS[suffix]
+        codec = self.codec or held[0]
+        if codec not in held:
+            raise UsageError(f"{suffix} cannot hold {codec}, expected one of {', '.join(held)}")
+        encoder, options = _CODECS[codec]
+        if encoder not in av.codecs_available:
+            raise HueglassError(f"this PyAV has no encoder {encoder}, expected another --codec")
+        if self.preset is not None and codec == "vp9":
+            raise UsageError("VP9 has no presets, expected --crf alone or another --codec")
+        chosen = {"crf": self.crf, "preset": self.preset}
+        return encoder, options | {k: str(v) for k, v in chosen.items() if v is not None}
 
 
 @contextmanager
@@ -46,7 +80,7 @@ def _one_line(path: Path) -> Iterator[None]:
 
 
 class VideoSink:
-    """Writes frames to a video file: H.264 in .mp4, .m4v, .mov and .mkv, VP9 in .webm.
+    """Writes frames to a video file: H.264 in .mp4, .m4v, .mov and .mkv, VP9 in .webm, or as `encoding` says.
 
         with VideoSource(inp) as source, VideoSink(out, source.info, audio_from=inp) as sink:
             for frame in source:
@@ -61,12 +95,16 @@ class VideoSink:
     an odd size needs 4:4:4, which desktop players show and many browsers do not.
 
     The file appears under `path` when the block ends without an error, and not otherwise.
-    Raises UsageError for an unsupported extension, a missing folder, or an output that is the input;
+    Raises UsageError for an unsupported extension or codec, a missing folder, or an output that is the input;
     HueglassError for a full disk, sound that the format cannot hold, or frames of another size or out of order.
     """
 
     def __init__(
-        self, path: str | os.PathLike[str], info: VideoInfo, audio_from: str | os.PathLike[str] | None = None
+        self,
+        path: str | os.PathLike[str],
+        info: VideoInfo,
+        audio_from: str | os.PathLike[str] | None = None,
+        encoding: Encoding | None = None,
     ) -> None:
         self._path = Path(path)
         self._info = info
@@ -75,6 +113,7 @@ class VideoSink:
         for source in (info.path, audio_from):
             if source is not None and place.exists() and Path(source).exists() and place.samefile(source):
                 raise UsageError(f"{path}: is the input as well, expected another output")
+        self._encoder, self._options = (encoding or Encoding()).options(place.suffix.lower())
         self._last_pts: int | None = None
         self.left_out: list[str] = []
 
@@ -149,18 +188,19 @@ class VideoSink:
 
     def _add_video(self) -> av.video.VideoStream:
         info = self._info
-        _, (codec, options) = _FORMATS[self._path.suffix.lower()]
         odd = info.width % 2 or info.height % 2
         stream = self._container.add_stream(
-            codec,
+            self._encoder,
             rate=info.rate,
-            options=dict(options),
+            options=dict(self._options),
             width=info.width,
             height=info.height,
             time_base=info.time_base,
         )
         context = stream.codec_context
-        context.pix_fmt = "yuv444p" if odd and codec == "libx264" else "yuv420p"
+        context.pix_fmt = "yuv444p" if odd and self._encoder in ("libx264", "libx265") else "yuv420p"
+        if self._encoder == "libx265" and "movflags" in self._container.container_options:
+            context.codec_tag = "hvc1"  # else Apple's players do not know it
         context.thread_type = "AUTO"
         context.flags |= Flags.frame_duration  # else the last frame's is lost
         context.colorspace, context.color_range = info.color.matrix, info.color.range

@@ -186,3 +186,59 @@ def test_real_clips(run: Callable, media: ModuleType, tmp_path: Path, name: str)
     assert (new.frame_count, new.rate) == (old.frame_count, old.rate)
     assert new.duration == pytest.approx(old.duration, abs=float(1 / old.rate))
     assert min(change) > 2
+
+
+@pytest.mark.parametrize(
+    ("suffix", "options", "name"),
+    [
+        (".mp4", ("--codec", "h265", "--preset", "ultrafast"), "hevc"),
+        (".mkv", ("--codec", "vp9", "--crf", "40"), "vp9"),
+        (".webm", ("--codec", "av1", "--preset", "10"), "libdav1d"),
+        (".mov", ("--crf", "30", "--preset", "ultrafast"), "h264"),
+    ],
+)
+def test_codecs(run: Callable, media: ModuleType, tmp_path: Path, suffix: str, options: tuple, name: str) -> None:
+    before, after = media.Clip(pts=list(range(6))).write(tmp_path / "in.mp4"), tmp_path / f"out{suffix}"
+    outcome = run("video", before, after, "--look", LOOK, *options)
+    assert (outcome.status, outcome.err) == (0, "")
+    with VideoSource(after) as clip:
+        assert (clip.info.codec, len([*clip]), clip.lost) == (name, 6, 0)
+    assert media.tracks(after)["video"].times == media.tracks(before)["video"].times
+
+
+def test_quality_is_the_users(run: Callable, media: ModuleType, tmp_path: Path) -> None:
+    before = media.Clip().write(tmp_path / "in.mp4")
+    for crf in ("10", "45"):
+        assert run("video", before, tmp_path / f"{crf}.mp4", "--look", LOOK, "--crf", crf).status == 0
+    assert (tmp_path / "10.mp4").stat().st_size > 2 * (tmp_path / "45.mp4").stat().st_size
+
+
+@pytest.mark.parametrize("pixel_format", ["yuv420p", "yuv444p"])
+def test_compare(run: Callable, media: ModuleType, tmp_path: Path, pixel_format: str) -> None:
+    """The left half is the input's, the right half the look's, a white line between them."""
+    before = media.Clip(pts=[0, 1, 2], pixel_format=pixel_format).write(tmp_path / "in.mp4")
+    for name, options in (("full", ()), ("half", ("--compare",))):
+        assert run("video", before, tmp_path / f"{name}.mp4", "--look", LOOK, *options).status == 0
+    old, full, half = (np.array(frames(tmp_path / f"{name}.mp4")) for name in ("in", "full", "half"))
+    assert distance(half[:, :, :78], old[:, :, :78]) < 5 < distance(half[:, :, :78], full[:, :, :78])
+    assert distance(half[:, :, 84:], full[:, :, 84:]) < 5 < distance(half[:, :, 84:], old[:, :, 84:])
+    assert half[:, :, 80:82].mean() > 180
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("out.webm", ("--codec", "h264"), ".webm cannot hold h264, expected one of vp9, av1"),
+        ("out.mp4", ("--codec", "mjpeg"), "--codec mjpeg, expected one of h264, h265, vp9, av1"),
+        ("out.webm", ("--preset", "slow"), "VP9 has no presets"),
+        ("out.mp4", ("--preset", "warp"), "out.mp4: cannot be encoded"),
+    ],
+)
+def test_encodings_refused(
+    run: Callable, media: ModuleType, tmp_path: Path, name: str, options: tuple[str, ...], message: str
+) -> None:
+    before = media.Clip(pts=[0, 1]).write(tmp_path / "in.mp4")
+    outcome = run("video", before, tmp_path / name, "--look", LOOK, *options)
+    assert outcome.status in (1, 2)
+    assert message in outcome.err
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["in.mp4"]
