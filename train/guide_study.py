@@ -1,31 +1,31 @@
-"""Would a learned guide map be worth it? `python -m hueglass.train.guide_study STORE`, some minutes.
+"""Would a learned guide map be worth it? `python -m hueglass.train.guide_study DATA`, some minutes.
 
 The contract's guide map is luma. HDRNet (Gharbi et al. 2017, section 3.4.1) learns one: a colour matrix, a
 piecewise-linear curve per channel, their sum. Both are compared by the best that any grid can do with them: grids are
-fitted to teacher's targets, one each, together with one guide for all; then grids alone to targets that the guide never
-saw. What is left of the error there is what no student could remove, whatever its guide.
+fitted to photographs under grades of their own per region, one grid each, together with one guide for all; then grids
+alone to photographs that the guide never saw. What is left of the error there is what no student could remove. (The
+teacher's targets would not do: they end in a grid on luma.)
 """
 
 import sys
-from itertools import islice
 from pathlib import Path
 
-import cv2
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hueglass.datasets.targets import read_targets
+from hueglass.datasets.photos import load_folders
 from hueglass.infer.bilateral import GRID_SHAPE, identity_grid
 
 from .bilateral import LUMA, apply_affine, slice_grid
 from .losses import smoothness
+from .samples import SampleConfig, Sampler
+from .student import StudentConfig
 
-SIZE = 96
-SEEN, UNSEEN = 32, 32
-STEPS = 150
+SIZE = 256
+SEEN, UNSEEN = 12, 12
+STEPS = 120
 KNOTS = 16
-BATCH = 16
+BATCH = 12
 SMOOTH = 1e-3
 
 
@@ -81,21 +81,19 @@ def _sliced(grids: Tensor, guide: nn.Module, contents: Tensor) -> Tensor:
     return apply_affine(slice_grid(grids, guide(contents)), contents)
 
 
-def pictures(store: Path, count: int) -> tuple[Tensor, Tensor]:
-    """Contents and targets (count, 3, SIZE, SIZE) in [0, 1]."""
-
-    def small(image: np.ndarray) -> np.ndarray:
-        return cv2.resize(image, (SIZE, SIZE), interpolation=cv2.INTER_AREA)
-
-    pairs = [(small(t.content), small(t.target)) for t in islice(read_targets(store), count)]
-    both = torch.from_numpy(np.array(pairs)).permute(1, 0, 4, 2, 3).float() / 255
-    return both[0], both[1]
+def pictures(data: Path, count: int) -> tuple[Tensor, Tensor]:
+    """Photographs and what their grades make of them (count, 3, SIZE, SIZE) in [0, 1]."""
+    photos = load_folders(["photos"], data, 320)
+    student = StudentConfig()
+    batch = Sampler(SampleConfig(), photos, [], SIZE, student.slots, seed=1).graded(count, local=1.0)
+    assert batch.target is not None
+    return batch.content, batch.target
 
 
 if __name__ == "__main__":
     torch.manual_seed(0)
     contents, targets = pictures(Path(sys.argv[1]), SEEN + UNSEEN)
-    print(f"{GRID_SHAPE}, {SEEN} targets for the guide, {UNSEEN} unseen; PSNR of the best grids")
+    print(f"{GRID_SHAPE}, {SEEN} photographs for the guide, {UNSEEN} unseen; PSNR of the best grids")
     for guide in (LumaGuide(), CurvesGuide()):
         seen = fit(guide, contents[:SEEN], targets[:SEEN], learn_guide=isinstance(guide, CurvesGuide))
         unseen = fit(guide.requires_grad_(False), contents[SEEN:], targets[SEEN:], learn_guide=False)
