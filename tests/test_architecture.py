@@ -81,7 +81,7 @@ def test_the_tree_was_read() -> None:
     assert len(MODULES) > 40
     assert {_layer(module) for module in MODULES} == set(FOLDERS)
     assert _own("hueglass.infer.native") == {f"hueglass.infer.{name}" for name in ("bilateral", "errors", "yuv")}
-    assert {"hueglass.infer.native", "hueglass.infer.bilateral", "numpy"} <= _imports("hueglass.infer.stylizer")
+    assert {"hueglass.infer.native", "hueglass.infer.strength", "numpy"} <= _imports("hueglass.infer.stylizer")
     assert "hueglass.convert" in _own("hueglass.cli")
     assert "hueglass.convert" not in _own("hueglass.cli", inside_functions=False)
 

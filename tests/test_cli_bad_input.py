@@ -119,7 +119,7 @@ WRONG_USE = {
     "both": ((*VIDEO, "--style", "ref.png", "--look", LOOK), "expected either --style PHOTO or --look NAME"),
     "masks with a look": ((*PHOTO, "--look", LOOK, "--masks", "in.png", "in.png"), "expected --style PHOTO"),
     "one mask": ((*PHOTO, "--style", "ref.png", "--masks", "in.png"), "'--masks' requires 2"),
-    "strength over 1": ((*PHOTO, "--look", LOOK, "--strength", "1.01"), "'--strength'"),
+    "strength over 2": ((*PHOTO, "--look", LOOK, "--strength", "2.01"), "'--strength'"),
     "strength below 0": ((*VIDEO, "--look", LOOK, "--strength", "-1"), "'--strength'"),
     "strength not a number": ((*PHOTO, "--look", LOOK, "--strength", "nan"), "'--strength'"),
     "strength a word": ((*PHOTO, "--look", LOOK, "--strength", "much"), "'--strength'"),
