@@ -177,7 +177,8 @@ def live(
     from hueglass.convert import choose_segmenter
     from hueglass.live_command import LiveOptions, start_live
 
-    bundle = _bundle(model, device)
+    # One thread: the other cores read, render and show, and no frame may wait for a prediction.
+    bundle = _bundle(model, device, threads=1)
     chosen = choose_segmenter(auto_regions, segmenter, labels, bundle)
     options = LiveOptions(camera, size, rate, _strength(strength, region), smoothing, virtual_camera, window, seconds)
     start_live(options, look or [], style or [], chosen, folder, bundle)
