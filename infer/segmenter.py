@@ -131,7 +131,8 @@ class Segmenter:
             way = cv2.INTER_AREA if min(thumbnail.shape[:2]) > max(self.size) else cv2.INTER_LINEAR
             thumbnail = cv2.resize(thumbnail, self.size[::-1], interpolation=way)
         planar = cv2.dnn.blobFromImage(thumbnail, 1 / 255, mean=[255 * m for m in self.mean])
-        planar /= np.array(self.deviation, np.float32)[:, None, None]
+        if self.deviation != (1.0, 1.0, 1.0):
+            planar /= np.array(self.deviation, np.float32)[:, None, None]
         return planar
 
 
@@ -239,7 +240,7 @@ def region_maps(scores: np.ndarray, membership: np.ndarray, size: int, softmax: 
         shares = (row[scores] for row in membership)
     else:
         shares = _added(scores.reshape(len(scores), -1), membership, softmax).reshape(-1, *scores.shape[1:])
-    maps = np.stack([resized_square(share, size) for share in shares])
+    maps = np.stack([share if share.shape == (size, size) else resized_square(share, size) for share in shares])
     maps /= np.maximum(maps.sum(0), LEAST_NAMED)
     return maps
 
@@ -255,4 +256,7 @@ def _added(scores: np.ndarray, membership: np.ndarray, softmax: bool) -> np.ndar
 
 def _sums(scores: np.ndarray, membership: np.ndarray) -> np.ndarray:
     """`membership` @ `scores`, without BLAS: its threads spin for 20 ms after a product, on the networks' cores."""
-    return np.stack([scores[row].sum(0) for row in membership > 0])
+    rows = membership > 0
+    if (rows.sum(1) == 1).all():  # the bundle's: each class is a region
+        return scores[rows.argmax(1)]
+    return np.stack([scores[row].sum(0) for row in rows])
