@@ -7,7 +7,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from itertools import count, cycle
 from pathlib import Path
@@ -71,7 +71,7 @@ def run_bench(path: Path | None) -> None:
     if path is not None:
         writable_place(path, (".json",))
     console = Console()
-    with console.status("timing") if console.is_terminal else _nothing():
+    with console.status("timing") if console.is_terminal else nullcontext():
         timings = [timing for shape in SIZES.values() for timing in _time_size(*shape)]
     console.print(_table(timings))
     console.print(f"resident memory at its highest: {_resident_mb():.0f} MB", highlight=False)
@@ -92,7 +92,8 @@ def _stages(height: int, width: int) -> dict[str, Callable[[], object]]:
     rng = np.random.default_rng(0)
     images = [rng.integers(0, 256, (height, width, 3), dtype=np.uint8) for _ in range(FRAMES)]
     planar = [_in_yuv(image) for image in images]
-    bundle, look, clock = ModelBundle(), find_look(embedded_looks()[0], ModelBundle().manifest), count()
+    bundle, clock = ModelBundle(), count()
+    look = find_look(embedded_looks()[0], bundle.manifest)
     thumbnail = bundle.thumbnail(images[0])
     still = Stylizer(bundle, look)
     maps, codes = assign(look, still.no_regions(), bundle.manifest.slots)
@@ -202,8 +203,3 @@ def _machine() -> str:
 def _resident_mb() -> float:
     """The highest resident memory of this process so far, in MB: Linux counts in KiB, macOS in bytes."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e6
-
-
-@contextmanager
-def _nothing() -> Iterator[None]:
-    yield

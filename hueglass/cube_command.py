@@ -16,7 +16,7 @@ from hueglass.export.cube import SUFFIX, apply_table, fit_table, sample_pixels, 
 from hueglass.infer.bundle import ModelBundle
 from hueglass.infer.files import existing_file, not_an_input, writable_place
 from hueglass.infer.frame import Frame
-from hueglass.infer.images import read_image
+from hueglass.infer.images import fitted, read_image
 from hueglass.infer.segmenter import Segmenter
 from hueglass.infer.sources import VideoSource
 from hueglass.infer.strength import Strength
@@ -55,7 +55,7 @@ def make_cube(
     not_an_input(out, source, style)
     look = look_of(style, None, segmenter, bundle)
     stylizer = Stylizer(bundle, look, Strength(strength), segmenter=segmenter)
-    frames = [_small(image) for image in _images(source)]
+    frames = [fitted(image, SIDE) for image in _images(source)]
     pairs = [(image, stylizer(Frame(image, 0.0, 0)).image) for image in frames]
     table = fit_table(*sample_pixels(pairs, len(pairs)), size)
     write_cube(out, table, f"{look.name} on {source.name}")
@@ -99,12 +99,6 @@ def _images(source: Path) -> Iterator[np.ndarray]:
     with VideoSource(source) as clip:
         every = max(1, (clip.info.frame_count or FRAMES) // FRAMES)
         yield from islice((frame.image for frame in clip if frame.index % every == 0), FRAMES)
-
-
-def _small(image: np.ndarray) -> np.ndarray:
-    scale = min(1.0, SIDE / max(image.shape[:2]))
-    size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
-    return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
 
 
 def _report(gaps: dict[str, Gap]) -> Table:

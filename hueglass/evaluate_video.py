@@ -6,7 +6,6 @@ from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
 
-import cv2
 import numpy as np
 from rich.console import Console
 from rich.table import Table
@@ -16,7 +15,7 @@ from hueglass.infer.bundle import ModelBundle
 from hueglass.infer.errors import UsageError
 from hueglass.infer.files import whole_file, writable_place
 from hueglass.infer.frame import Frame
-from hueglass.infer.images import read_image
+from hueglass.infer.images import IMAGE_SUFFIXES, fitted, read_image
 from hueglass.infer.look import Look, embedded_looks, find_look
 from hueglass.infer.region_smoother import RegionSmoother
 from hueglass.infer.segmenter import Segmenter
@@ -29,7 +28,6 @@ from hueglass.progress import counting_bar
 
 LOOKS = 3
 """As many of the embedded looks are measured where none is named."""
-PICTURES = (".png", ".jpg", ".jpeg", ".webp")
 
 
 @dataclass(frozen=True)
@@ -89,7 +87,7 @@ def measure_clip(clip: Path, look: Look, measuring: Measuring) -> Steadiness:
     stylizer = measuring.stylizer(look)
     kept = []
     for frame in islice(_frames(clip, measuring.rate), measuring.frames):
-        kept.append((frame.time, _small(frame.image), _small(stylizer(frame).image)))
+        kept.append((frame.time, fitted(frame.image, SIDE), fitted(stylizer(frame).image, SIDE)))
     if len(kept) < 2:
         raise UsageError(f"{clip}: has {len(kept)} frames, expected two at least")
     table = fit_table(*sample_pixels(((a, b) for _, a, b in kept), len(kept)))
@@ -105,17 +103,11 @@ def measure_clip(clip: Path, look: Look, measuring: Measuring) -> Steadiness:
 
 def _frames(clip: Path, rate: float) -> Iterator[Frame[np.ndarray]]:
     if clip.is_dir():
-        for i, path in enumerate(sorted(p for p in clip.iterdir() if p.suffix.lower() in PICTURES)):
+        for i, path in enumerate(sorted(p for p in clip.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)):
             yield Frame(read_image(path), i / rate, i)
         return
     with VideoSource(clip) as source:
         yield from source
-
-
-def _small(image: np.ndarray) -> np.ndarray:
-    scale = min(1.0, SIDE / max(image.shape[:2]))
-    size = (round(image.shape[1] * scale), round(image.shape[0] * scale))
-    return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
 
 
 def _table(found: Sequence[Steadiness]) -> Table:

@@ -97,6 +97,14 @@ def resized_square(image: np.ndarray, size: int) -> np.ndarray:
     return cv2.resize(image, (size, size), interpolation=way)
 
 
+def fitted(image: np.ndarray, side: int, least: int = 1) -> np.ndarray:
+    """`image` (H, W, ...) with its longer side at most `side` pixels, averaged; no side becomes less than `least`."""
+    height, width = image.shape[:2]
+    scale = min(1.0, side / max(height, width))
+    size = (max(least, round(width * scale)), max(least, round(height * scale)))
+    return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+
+
 def picture_bytes(path: str | os.PathLike[str]) -> tuple[bytes, ImageHeader]:
     """The file of a picture, not decoded, and its header. Errors as `read_image`."""
     path = existing_file(path)

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from .bilateral import identity_grid
+from .images import fitted
 from .scene_cut import CutDetector
 
 SIDE = 480
@@ -34,7 +35,7 @@ class WarpMeter:
 
     def update(self, image: np.ndarray, outputs: list[np.ndarray], time: float) -> None:
         """The next frame (H, W, 3) uint8 of the input, and of every output."""
-        small, *ours = (_small(x) for x in (image, *outputs))
+        small, *ours = (fitted(x, SIDE, least=16) for x in (image, *outputs))
         grey = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)
         fresh = self.cuts.update(cv2.resize(small, (128, 128), interpolation=cv2.INTER_AREA), time)
         if self.before is not None and not fresh:
@@ -64,13 +65,6 @@ class WarpMeter:
             difference = (back.astype(np.float32) - a)[seen] / 255
             self.totals[i] += float(np.square(difference).mean())
         self.pairs += 1
-
-
-def _small(image: np.ndarray) -> np.ndarray:
-    height, width = image.shape[:2]
-    scale = min(1.0, SIDE / max(height, width))
-    size = (max(16, round(width * scale)), max(16, round(height * scale)))
-    return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
 
 
 def _flow(old: np.ndarray, new: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
