@@ -55,6 +55,11 @@ LabelMap = Annotated[
 Smoothing = Annotated[float, typer.Option(min=0, max=10, help="Seconds over which the look settles; 0: none.")]
 SMOOTHING = 0.35
 """`infer.temporal.SECONDS`, which takes long to import."""
+Ahead = Annotated[
+    float, typer.Option("--ahead", min=0, max=2, help="Seconds by which light is seen before it falls; 0: as live.")
+]
+AHEAD = 0.25
+"""`infer.offline.AHEAD`, likewise."""
 Weights = Annotated[Path | None, typer.Option(metavar="FILE", help="Of the network; downloaded if left out.")]
 OUTPUTS = typer.Argument(metavar="OUTPUTS", help="Folders with a method's pictures NN.png; or NAME=FOLDER.")
 PairsFolder = Annotated[
@@ -114,8 +119,8 @@ def photo(
 
 @app.command()
 def video(
-    source: Annotated[Path, typer.Argument(metavar="IN")],
-    target: Annotated[Path, typer.Argument(metavar="OUT")],
+    source: Annotated[Path, typer.Argument(metavar="IN", help="A clip, or a folder of clips.")],
+    target: Annotated[Path, typer.Argument(metavar="OUT", help="Where it goes; a folder, if IN is one.")],
     style: Style = None,
     look: LookName = None,
     auto_regions: AutoRegions = False,
@@ -124,28 +129,47 @@ def video(
     strength: Strength = 1.0,
     region: RegionStrengths = None,
     smoothing: Smoothing = SMOOTHING,
+    ahead: Ahead = AHEAD,
     codec: Annotated[
         str | None, typer.Option(metavar="NAME", help="h264, h265, vp9 or av1; the container's own if left out.")
     ] = None,
     crf: Annotated[int | None, typer.Option(min=0, max=63, help="Quality: lower is better and larger.")] = None,
     preset: Annotated[str | None, typer.Option(help="Of the encoder: veryfast, slow, ...; for AV1 0 to 13.")] = None,
     compare: Annotated[bool, typer.Option("--compare", help="Leave the left half as it is.")] = False,
+    ray: Annotated[str | None, typer.Option(metavar="ADDRESS", help="A Ray cluster for a folder, or local.")] = None,
     model: Model = None,
     device: Device = "cpu",
 ) -> None:
-    """A clip in the light of a photograph: every frame, its time, the sound and the rotation kept."""
-    from hueglass.convert import choose_segmenter, convert_video
+    """A clip in the light of a photograph: every frame, its time, the sound and the rotation kept.
+
+    Of a folder all clips; those that OUT holds already stay, so that an interrupted run goes on where it stopped.
+    """
+    from hueglass.infer.bundle import EMBEDDED
     from hueglass.infer.sinks import CODECS, Encoding
+    from hueglass.video_command import VideoOptions, convert_video
+    from hueglass.video_folder import convert_folder
 
     if codec is not None and codec not in CODECS:
         raise UsageError(f"--codec {codec}, expected one of {', '.join(CODECS)}")
-    # One thread: decoder and encoder keep the other cores busy, and two threads that wait for each other waste them.
-    bundle = _bundle(model, device, threads=1)
-    chosen = choose_segmenter(auto_regions, segmenter, labels, bundle)
-    encoding = Encoding(codec, crf, preset)
-    convert_video(
-        source, target, _choice(style, look), chosen, _strength(strength, region), smoothing, encoding, compare, bundle
+    options = VideoOptions(
+        _choice(style, look),
+        auto_regions,
+        segmenter,
+        labels,
+        _strength(strength, region),
+        smoothing,
+        ahead,
+        Encoding(codec, crf, preset),
+        compare,
+        model or EMBEDDED,
+        device,
     )
+    if source.is_dir():
+        convert_folder(source, target, options, ray)
+    elif ray is not None:
+        raise UsageError(f"{source}: is no folder, expected a folder of clips with --ray")
+    else:
+        convert_video(source, target, options)
 
 
 @app.command()
@@ -442,6 +466,9 @@ def evaluate_video(
     smoothing: Smoothing = SMOOTHING,
     frames: Annotated[int, typer.Option(min=2, max=2000, help="Of each clip, at most.")] = 250,
     rate: Annotated[float, typer.Option(min=1, max=240, help="Frames a second of folders of pictures.")] = 15.0,
+    offline: Annotated[
+        bool, typer.Option("--offline", help="As `video` converts them, with look-ahead; else as `live` shows them.")
+    ] = False,
     path: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="Write the figures there as well.")
     ] = None,
@@ -453,7 +480,7 @@ def evaluate_video(
 
     bundle = _bundle(model, "cpu")
     segmenter = choose_segmenter(auto_regions, None, None, bundle)
-    evaluate_videos(clips, look or [], Measuring(bundle, segmenter, smoothing, frames, rate), path)
+    evaluate_videos(clips, look or [], Measuring(bundle, segmenter, smoothing, frames, rate, offline), path)
 
 
 @study_app.command("make")

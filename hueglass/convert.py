@@ -1,30 +1,21 @@
-"""What the commands `photo`, `video` and `look` do."""
+"""What the commands `photo` and `look` do, and what other commands need of it."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import replace
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from rich.console import Console
-from rich.progress import TextColumn
 
 from hueglass.infer.bundle import ModelBundle
-from hueglass.infer.errors import HueglassError, UsageError
+from hueglass.infer.errors import UsageError
 from hueglass.infer.files import not_an_input, writable_place
-from hueglass.infer.frame import AnyImage, Frame
+from hueglass.infer.frame import Frame
 from hueglass.infer.images import IMAGE_SUFFIXES, read_image, write_image
 from hueglass.infer.look import SUFFIX, Look, find_look, make_look, mix_looks, unmatched, write_look
-from hueglass.infer.region_smoother import RegionSmoother
 from hueglass.infer.regions import Mask, Regions, read_mask, regions_of
 from hueglass.infer.segmenter import Segmenter, find_regions, open_segmenter
-from hueglass.infer.sinks import Encoding, VideoSink
-from hueglass.infer.sources import VideoInfo, VideoSource
 from hueglass.infer.strength import Strength
 from hueglass.infer.stylizer import Stylizer
-from hueglass.infer.temporal import Smoother
-from hueglass.infer.yuv import YuvImage
-from hueglass.progress import counting_bar
 
 console = Console(stderr=True)
 
@@ -51,61 +42,8 @@ def convert_photo(
     regions = _regions(image, masks and masks[0], segmenter, bundle)
     check_strength(strength, () if regions is None else regions.names, masks is not None or segmenter is not None)
     if masks is not None and regions is not None and (missing := unmatched(look, regions)):
-        _warn(f"{masks[0]}: not in the reference: {', '.join(missing)}; takes the light of all of the reference")
+        warn(f"{masks[0]}: not in the reference: {', '.join(missing)}; takes the light of all of the reference")
     write_image(target, Stylizer(bundle, look, strength)(Frame(image, 0.0, 0), regions).image)
-
-
-def convert_video(
-    source: Path,
-    target: Path,
-    style: Path | str,
-    segmenter: Segmenter | None,
-    strength: Strength,
-    smoothing: float,
-    encoding: Encoding,
-    compare: bool,
-    bundle: ModelBundle,
-) -> None:
-    """The clip `source` in the light of `style` to `target`, frame by frame, sound and timestamps kept.
-
-    With `compare` the left half of the pictures stays as it is.
-
-    HueglassError, after everything that can be decoded was written, if frames were lost.
-    """
-    not_an_input(target, source, style)
-    check_strength(strength, () if segmenter is None else segmenter.names, segmenter is not None)
-    look = look_of(style, None, segmenter, bundle)
-    stylizer = Stylizer(bundle, look, strength, Smoother(smoothing), segmenter, RegionSmoother(smoothing))
-    with VideoSource(source) as clip, VideoSink(target, clip.info, source, encoding) as sink:
-        for left_out in sink.left_out:
-            _warn(f"{target}: left out {left_out}")
-        with _progress(clip.info, target.name) as advance:
-            for frame in clip.as_decoded():
-                out = stylizer(frame)
-                sink.write(side_by_side(frame, out) if compare else out)
-                advance()
-    if clip.lost:
-        frames = "frame was" if clip.lost == 1 else "frames were"
-        raise HueglassError(f"{source}: {clip.lost} {frames} lost, the file is cut short or damaged; wrote the others")
-
-
-def side_by_side(before: Frame[AnyImage], after: Frame[AnyImage]) -> Frame[AnyImage]:
-    """The left half of one picture and the right half of the other, a white line between them."""
-
-    def joined(a: np.ndarray, b: np.ndarray, half: int, line: int, white: int) -> np.ndarray:
-        both = np.concatenate([a[:, :half], b[:, half:]], 1)
-        both[:, half : half + line] = white
-        return both
-
-    a, b = before.image, after.image
-    if isinstance(a, YuvImage) and isinstance(b, YuvImage):
-        half = a.shape[1] // 4  # of chroma, which is half as wide
-        parts = ((2 * half, 2, 255 if a.full_range else 235), (half, 1, 128), (half, 1, 128))
-        luma, cb, cr = (joined(x, y, *part) for x, y, part in zip(a.planes, b.planes, parts, strict=True))
-        return replace(after, image=replace(b, planes=(luma, cb, cr)))
-    assert isinstance(a, np.ndarray)
-    assert isinstance(b, np.ndarray)
-    return replace(after, image=joined(a, b, a.shape[1] // 2, 2, 255))  # type: ignore[arg-type]  # of the same kind
 
 
 def make_look_file(
@@ -190,18 +128,5 @@ def _regions(
     return None if segmenter is None else find_regions(segmenter, bundle.thumbnail(image))
 
 
-def _warn(message: str) -> None:
+def warn(message: str) -> None:
     console.print(f"hueglass: {message}", style="yellow", markup=False, highlight=False, soft_wrap=True)
-
-
-@contextmanager
-def _progress(info: VideoInfo, title: str) -> Iterator:
-    """Yields a function to call after every frame. Shows frames, speed and the time left; silent if not a terminal."""
-    with counting_bar(TextColumn("{task.fields[rate]:.0f} fps")) as progress:
-        task = progress.add_task(title, total=info.frame_count, rate=0.0)
-
-        def advance() -> None:
-            progress.advance(task)
-            progress.update(task, rate=progress.tasks[0].speed or 0.0)
-
-        yield advance

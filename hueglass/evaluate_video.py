@@ -17,6 +17,7 @@ from hueglass.infer.files import whole_file, writable_place
 from hueglass.infer.frame import Frame
 from hueglass.infer.images import IMAGE_SUFFIXES, fitted, read_image
 from hueglass.infer.look import Look, embedded_looks, find_look
+from hueglass.infer.offline import stylize_clip
 from hueglass.infer.region_smoother import RegionSmoother
 from hueglass.infer.segmenter import Segmenter
 from hueglass.infer.sources import VideoSource
@@ -47,13 +48,14 @@ class Steadiness:
 
 @dataclass(frozen=True)
 class Measuring:
-    """With what clips are restyled, and how much of them."""
+    """With what clips are restyled, and how much of them; `offline` as `hueglass video` does it, else as a camera's."""
 
     bundle: ModelBundle
     segmenter: Segmenter | None
     smoothing: float
     frames: int
     rate: float
+    offline: bool = False
 
     def stylizer(self, look: Look) -> Stylizer:
         """A new one, at the start of a clip."""
@@ -86,8 +88,10 @@ def measure_clip(clip: Path, look: Look, measuring: Measuring) -> Steadiness:
     """
     stylizer = measuring.stylizer(look)
     kept = []
-    for frame in islice(_frames(clip, measuring.rate), measuring.frames):
-        kept.append((frame.time, fitted(frame.image, SIDE), fitted(stylizer(frame).image, SIDE)))
+    frames = islice(_frames(clip, measuring.rate), measuring.frames)
+    restyled = stylize_clip(stylizer, frames) if measuring.offline else ((f, stylizer(f)) for f in frames)
+    for frame, out in restyled:
+        kept.append((frame.time, fitted(frame.image, SIDE), fitted(out.image, SIDE)))
     if len(kept) < 2:
         raise UsageError(f"{clip}: has {len(kept)} frames, expected two at least")
     table = fit_table(*sample_pixels(((a, b) for _, a, b in kept), len(kept)))

@@ -21,6 +21,7 @@ from hueglass.infer.files import writable_place
 from hueglass.infer.images import write_image
 from hueglass.page import tile
 from hueglass.progress import counting_bar
+from hueglass.ray_cluster import on_ray
 from hueglass.workers import in_processes
 
 if TYPE_CHECKING:  # drawing pairs needs no torch
@@ -102,12 +103,10 @@ def _left(pairs: list[Pair], store: Store) -> list[Pair]:
 
 
 def _outcomes(pairs: list[Pair], work: "Work", workers: int, ray: str | None) -> "Outcomes":
-    if ray is not None:
-        from hueglass.target_ray import on_ray
-
-        return on_ray(pairs, work, ray, workers)
     from hueglass.target_work import teach_in_batches, teach_pair
 
+    if ray is not None:
+        return on_ray(partial(teach_pair, work), pairs, ray, workers)
     if work.device != "cpu":
         return teach_in_batches(pairs, work)
     return in_processes(partial(teach_pair, work), pairs, workers)

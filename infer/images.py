@@ -89,9 +89,9 @@ def resized_square(image: np.ndarray, size: int) -> np.ndarray:
     """`image`, (H, W) or (H, W, 1 to 4), at `size` x `size`: averaged when it shrinks, bilinear when it grows.
 
     The one way to thumbnails and their region maps: the network is to see frames as it saw its training data. Large
-    frames are halved first, which is many times faster, as long as enough is left to average over.
+    frames are halved first, as often as they stay larger than the thumbnail, which is many times faster.
     """
-    while min(image.shape[:2]) >= 4 * size:
+    while min(image.shape[:2]) >= 2 * size:
         image = cv2.resize(image, (image.shape[1] // 2, image.shape[0] // 2), interpolation=cv2.INTER_AREA)
     way = cv2.INTER_AREA if min(image.shape[:2]) > size else cv2.INTER_LINEAR
     return cv2.resize(image, (size, size), interpolation=way)

@@ -44,11 +44,15 @@ class Stylizer:
         fresh = self.smoother is None or self.cuts.update(thumbnail, frame.time)
         if regions is None:
             regions = self.find_regions(thumbnail, frame.time, fresh)
-        maps, codes = assign(self.look, regions, self.bundle.manifest.slots)
-        coefficients = self.bundle.predict(thumbnail, maps, codes)
+        coefficients = self.transform(thumbnail, regions)
         if self.smoother is not None:
             coefficients = self.smoother.update(coefficients, frame.time, fresh)
         return self.strength.apply(coefficients, thumbnail, regions)
+
+    def transform(self, thumbnail: np.ndarray, regions: Regions) -> np.ndarray:
+        """Coefficients for a thumbnail (T, T, 3) uint8 and its regions: neither smoothed nor weakened."""
+        maps, codes = assign(self.look, regions, self.bundle.manifest.slots)
+        return self.bundle.predict(thumbnail, maps, codes)
 
     def find_regions(self, thumbnail: np.ndarray, time: float, fresh: bool) -> Regions:
         """What the segmenter sees in a frame, smoothed; nothing if there is no segmenter."""

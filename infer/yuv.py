@@ -86,21 +86,23 @@ def render(grid: np.ndarray, image: YuvImage) -> YuvImage:
 def thumbnail(image: YuvImage, size: int) -> np.ndarray:
     """The small copy (size, size, 3) uint8 sRGB that `resized_square` makes of the picture in RGB, nearly."""
     luma, cb, cr = (resized_square(plane, size) for plane in image.planes)
-    colours = _colours((luma, cb, cr), image)
-    return cv2.convertScaleAbs(colours, alpha=255)
+    return cv2.transform(cv2.merge((luma, cb, cr)), 255 * _to_rgb_matrix(image))
 
 
 def _colours(planes: Planes, image: YuvImage) -> np.ndarray:
     """sRGB (H, W, 3) in [0, 1] of three planes of one size, with the matrix and range of `image`."""
+    colours = cv2.transform(cv2.merge(planes).astype(np.float32), _to_rgb_matrix(image))
+    return np.clip(colours, 0, 1, out=colours)
+
+
+def _to_rgb_matrix(image: YuvImage) -> np.ndarray:
+    """(3, 4): what R, G and B in [0, 1] take of Y, Cb, Cr in [0, 255] and of 1."""
     kr, kb = image.weights
     black, luma_range, chroma_range = (0, 255, 255) if image.full_range else (16, 219, 224)
-    # Rows: what R, G and B take of Y, Cb and Cr.
     red, blue = 2 - 2 * kr, 2 - 2 * kb
     matrix = np.array([[1, 0, red], [1, -kb * blue / (1 - kr - kb), -kr * red / (1 - kr - kb)], [1, blue, 0]])
     matrix = matrix / (luma_range, chroma_range, chroma_range)
-    shift = -matrix @ (black, 128, 128)
-    colours = cv2.transform(cv2.merge(planes).astype(np.float32), np.c_[matrix, shift])
-    return np.clip(colours, 0, 1, out=colours)
+    return np.c_[matrix, -matrix @ (black, 128, 128)]
 
 
 def _bytes(levels: np.ndarray) -> np.ndarray:

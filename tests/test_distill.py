@@ -98,13 +98,24 @@ def test_losses_are_finite_and_everything_is_written(tmp_path: Path) -> None:
     names |= {"smooth_depth", "out_of_range", "total"}
     assert all(set(losses) == names for losses in seen)
     assert all(np.isfinite(list(losses.values())).all() for losses in seen)
-    configured = {n: weight for n, weight in settings().losses.model_dump().items() if n != "border"}
+    configured = {n: weight for n, weight in settings().losses.model_dump().items() if n in names}
     for losses in seen:
         assert losses["total"] == pytest.approx(sum(configured[n] * losses[n] for n in configured), rel=1e-4)
     assert {WEIGHTS, SETTINGS, RESUME, "events", "sheets"} == {p.name for p in tmp_path.iterdir()}
     assert [p.name for p in (tmp_path / "sheets").iterdir()] == ["0000003.jpg"]
     assert 0 < training.scores["psnr_global"] < 60
     assert training.seconds > 0
+
+
+def test_steadiness_is_a_loss_where_it_has_a_weight(seen: Data) -> None:
+    shaken = settings(losses={"steadiness": 2.0})
+    training = distill.start(shaken, seen, torch.device("cpu"))
+    before = {name: value.clone() for name, value in weights(training).items()}
+    losses = distill.train_step(training, shaken, torch.device("cpu"))
+    assert losses["steadiness"] > 0
+    weighted = {**settings().losses.model_dump(), "steadiness": 2.0}
+    assert losses["total"] == pytest.approx(sum(weighted[n] * v for n, v in losses.items() if n != "total"), rel=1e-4)
+    assert any(not torch.equal(value, weights(training)[name]) for name, value in before.items())
 
 
 def test_a_killed_training_goes_on_bit_for_bit(tmp_path: Path) -> None:

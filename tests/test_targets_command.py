@@ -491,7 +491,7 @@ def _busy_on_ray() -> list[int]:
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
-            if (process / "cmdline").read_bytes().startswith(b"ray::_teach"):
+            if (process / "cmdline").read_bytes().startswith(b"ray::_on_ray"):
                 found.append(int(process.name))
     return found
 

@@ -130,7 +130,7 @@ def test_planes_of_another_frame_are_refused() -> None:
 def test_the_thumbnail_is_that_of_the_picture_in_rgb(matrix: int, full: bool) -> None:
     smooth = np.stack(np.meshgrid(np.linspace(0.1, 0.9, 96), np.linspace(0.2, 0.7, 64)), -1)
     colours = np.concatenate([smooth, 1 - smooth[..., :1]], -1).astype(np.float32)
-    wanted = resized_square((colours * 255).astype(np.uint8), 32)
+    wanted = resized_square((colours * 255 + 0.5).astype(np.uint8), 32)
     found = yuv.thumbnail(yuv.from_rgb(colours, matrix, full), 32)
     assert found.dtype == np.uint8
     assert np.abs(found.astype(int) - wanted).max() <= 3

@@ -36,6 +36,7 @@ from .losses import (
 from .matting_laplacian import laplacian_energy
 from .samples import Batch, PhotoConfig, SampleConfig, Sampler, joined
 from .scenes import Scenes, selection
+from .steadiness import Shake, unsteadiness
 from .student import LookEncoder, Student, StudentConfig, new_networks
 
 
@@ -218,7 +219,11 @@ def _in_bfloat16(part: torch.nn.Module, device: torch.device) -> None:
 def train_step(training: Training, config: TrainConfig, device: torch.device) -> dict[str, float]:
     """One step of the optimiser; returns the losses."""
     batch = draw(training.sampler, config.batch).to(device)
-    losses = measure(predict(training.student, training.encoder, batch), batch, config)
+    prediction = predict(training.student, training.encoder, batch)
+    losses = measure(prediction, batch, config)
+    if config.losses.steadiness:
+        losses["steadiness"] = shaken(training.student, prediction, batch, config)
+    losses["total"] = sum(getattr(config.losses, name) * value for name, value in losses.items())
     training.optimiser.zero_grad(set_to_none=True)
     losses["total"].backward()
     torch.nn.utils.clip_grad_norm_(training.network.parameters(), 1.0)
@@ -230,8 +235,9 @@ def train_step(training: Training, config: TrainConfig, device: torch.device) ->
 
 @dataclass(frozen=True)
 class Prediction:
-    """What the networks make of a batch: coefficients, and which tones of the reference the pixels look at."""
+    """What the networks make of a batch: codes, coefficients, and which tones of the reference the pixels look at."""
 
+    codes: Tensor
     grid: Tensor
     attention: Tensor
     tones: Tensor
@@ -240,11 +246,11 @@ class Prediction:
 def predict(student: Student, encoder: LookEncoder, batch: Batch) -> Prediction:
     codes, tones = encoder.encode(batch.reference, batch.reference_maps)
     grid, attention = student.match(batch.content, batch.content_maps, codes)
-    return Prediction(grid, attention, tones)
+    return Prediction(codes, grid, attention, tones)
 
 
 def measure(prediction: Prediction, batch: Batch, config: TrainConfig) -> dict[str, Tensor]:
-    """All losses of a batch (in the order of `draw`) and their weighted total."""
+    """The losses of a batch (in the order of `draw`)."""
     weights, size, counts = config.losses, config.render_size, config.batch
     graded, free = slice(0, counts.graded), slice(counts.graded, counts.graded + counts.unpaired)
     taught = slice(free.stop, None)
@@ -270,8 +276,15 @@ def measure(prediction: Prediction, batch: Batch, config: TrainConfig) -> dict[s
         losses["teacher"] = reconstruction(output[taught], target[taught], importance[taught])
         if weights.teacher_grid:  # a student with another grid than the teacher's cannot be held to it
             losses["teacher_grid"] = grid_distance(prediction.grid, batch.grid, small, batch.grid_known)
-    losses["total"] = sum(getattr(weights, name) * value for name, value in losses.items())
     return losses
+
+
+def shaken(student: Student, prediction: Prediction, batch: Batch, config: TrainConfig) -> Tensor:
+    """How much noise and motion change the light of the unpaired samples."""
+    free = slice(config.batch.graded, config.batch.graded + config.batch.unpaired)
+    shake = Shake.draw(config.batch.unpaired, prediction.grid.device)
+    inputs = (batch.content[free], batch.content_maps[free], prediction.codes[free], prediction.grid[free])
+    return unsteadiness(student, shake, *inputs)
 
 
 def _correspondence(prediction: Prediction, batch: Batch) -> Tensor:

@@ -1,21 +1,24 @@
-"""Pairs worked on by a Ray cluster, one task of one core each.
+"""A task for each of many items, on a Ray cluster.
 
-Every machine of the cluster needs hueglass, and data and weights under the same paths.
+Every machine of the cluster needs hueglass, and the files that the task reads and writes under the same paths.
 """
 
 import logging
 import os
 import socket
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 
-from hueglass.datasets.pairs import Pair
+import cv2
+
 from hueglass.infer.errors import HueglassError, UsageError
 
-from .target_work import Outcomes, Work, teach_pair
 from .workers import DIED
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 LOCAL = "local"
 """In place of an address: a cluster of this machine's own, which ends with the run."""
@@ -27,34 +30,34 @@ _CONNECTING = {
 }
 
 
-def on_ray(pairs: Iterable[Pair], work: Work, address: str, workers: int) -> Outcomes:
-    """Each pair as a task, twice as many at a time as the cluster has cores; `workers` is the size of a LOCAL one.
+def on_ray(
+    task: Callable[[Item], Result], items: Iterable[Item], address: str, workers: int, cores: int = 1
+) -> Generator[tuple[Item, Result | HueglassError], None, None]:
+    """Each item with the task's result, as they are done; each on `cores` cores, or as many as the largest machine has.
 
-    A task whose process or machine dies is tried once more. HueglassError if no cluster answers at the address, or
-    if it fails as a whole.
+    Twice as many wait as the cluster has cores; `workers` is the size of a LOCAL one. An item whose process or machine
+    dies is tried once more; the second time HueglassError is its result. HueglassError if no cluster answers at the
+    address, or if it fails as a whole. Task, items and results must pickle.
     """
     with _cluster(address, workers) as ray:
-        task = ray.remote(num_cpus=1, max_retries=1)(_teach)
-        shared = ray.put(work)
+        largest = max((node["Resources"].get("CPU", 1) for node in ray.nodes()), default=1)
+        remote = ray.remote(num_cpus=min(cores, int(largest)), max_retries=1)(_on_ray)
+        shared = ray.put(task)
         most = 2 * max(1, int(ray.cluster_resources().get("CPU", 1)))
-        queue = iter(pairs)
-        running = {task.remote(shared, pair): pair for pair in islice(queue, most)}
+        queue = iter(items)
+        running = {remote.remote(shared, item): item for item in islice(queue, most)}
         while running:
             (done, *_), _ = ray.wait(list(running), num_returns=1)
             yield running.pop(done), _result(ray, done)
-            running |= {task.remote(shared, pair): pair for pair in islice(queue, 1)}
+            running |= {remote.remote(shared, item): item for item in islice(queue, 1)}
 
 
-def _teach(work: Work, pair: Pair) -> bytes | HueglassError:
-    import cv2
-    import torch
-
-    torch.set_num_threads(1)
-    cv2.setNumThreads(1)
-    return teach_pair(work, pair)
+def _on_ray(task: Callable[[Item], Result], item: Item) -> Result:
+    cv2.setNumThreads(1)  # Ray holds other libraries to the task's cores by OMP_NUM_THREADS
+    return task(item)
 
 
-def _result(ray: Any, reference: Any) -> bytes | HueglassError:
+def _result(ray: Any, reference: Any) -> Any:
     died = (
         ray.exceptions.WorkerCrashedError,
         ray.exceptions.NodeDiedError,
