@@ -164,7 +164,7 @@ def video(
         model or EMBEDDED,
         device,
     )
-    if source.is_dir():
+    if os.path.isdir(source):  # of a name that is too long, too
         convert_folder(source, target, options, ray)
     elif ray is not None:
         raise UsageError(f"{source}: is no folder, expected a folder of clips with --ray")
@@ -386,11 +386,19 @@ def export(
 
 @app.command()
 def bench(
+    clip: Annotated[
+        Path | None, typer.Option(metavar="CLIP", help="Time `video` on a clip instead, beside a plain transcode.")
+    ] = None,
     path: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="Write the figures there as well.")
     ] = None,
 ) -> None:
     """How long every stage of a frame takes on this machine."""
+    if clip is not None:
+        from hueglass.bench_clip import run_clip_bench
+
+        run_clip_bench(clip, path)
+        return
     from hueglass.bench_command import run_bench
 
     run_bench(path)

@@ -3,6 +3,7 @@
 import time
 from collections import deque
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
@@ -13,7 +14,7 @@ import numpy as np
 
 from hueglass.convert import check_strength, look_of
 from hueglass.infer.bundle import ModelBundle
-from hueglass.infer.camera import Camera, open_reader
+from hueglass.infer.camera import Camera, Picture, open_reader
 from hueglass.infer.errors import HueglassError, UsageError
 from hueglass.infer.frame import Frame
 from hueglass.infer.images import write_image
@@ -23,6 +24,7 @@ from hueglass.infer.region_smoother import RegionSmoother
 from hueglass.infer.segmenter import Segmenter
 from hueglass.infer.sinks import VideoSink
 from hueglass.infer.sources import VideoInfo
+from hueglass.infer.stability import flicker
 from hueglass.infer.strength import Strength
 from hueglass.infer.stylizer import Stylizer
 from hueglass.infer.temporal import SECONDS, Smoother
@@ -60,29 +62,61 @@ class View:
 
 
 @dataclass
+class Flicker:
+    """How much the grids flicker: once a second, in a thread of its own, two frames in a row as shown and through one
+    grid (see `infer.stability.flicker`)."""
+
+    worker: ThreadPoolExecutor
+    before: Shown | None = None
+    due: float = 0.0
+    job: "Future[tuple[float, float]] | None" = None
+    found: deque[tuple[float, float]] = field(default_factory=lambda: deque(maxlen=10))
+
+    def add(self, shown: Shown) -> None:
+        if self.job is not None and self.job.done():
+            self.found.append(self.job.result())
+            self.job = None
+        before, self.before = self.before, shown
+        follows = before is not None and shown.frame.index == before.frame.index + 1
+        if before is not None and follows and self.job is None and shown.frame.time >= self.due:
+            self.due = shown.frame.time + 1
+            self.job = self.worker.submit(_flicker, before, shown)
+
+    def lines(self) -> list[str]:
+        ours, still = (sum(pair[i] for pair in self.found) for i in range(2))
+        return [f"flicker {ours / still:.2f} times that of a grid that stands still"] if still else []
+
+
+def _flicker(before: Shown, after: Shown) -> tuple[float, float]:
+    return flicker([before.original(), after.original()], [before.grid, after.grid])
+
+
+@dataclass
 class Meter:
-    """Delays of the last frames, in milliseconds, and their rate."""
+    """The last frames, when they were on the screen and how long after they had come, in milliseconds."""
 
     shown: deque[Shown] = field(default_factory=lambda: deque(maxlen=120))
     times: deque[float] = field(default_factory=lambda: deque(maxlen=120))
+    delays: deque[float] = field(default_factory=lambda: deque(maxlen=120))
 
-    def add(self, shown: Shown) -> None:
+    def add(self, shown: Shown, now: float) -> None:
+        """A frame that is on the screen at `now`, in seconds on the camera's clock."""
         self.shown.append(shown)
-        self.times.append(time.perf_counter())
+        self.times.append(now)
+        self.delays.append(1000 * (now - shown.frame.time))
 
     def lines(self) -> list[str]:
         """For the window: rate, and medians by stage."""
         if len(self.times) < 2:
             return []
         rate = (len(self.times) - 1) / (self.times[-1] - self.times[0])
-        ages = [s.age for s in self.shown]
 
         def median(name: str) -> float:
             return float(np.median([getattr(s, name) for s in self.shown]))
 
         return [
             f"{rate:.0f} frames a second",
-            f"delay {np.median(ages):.0f} ms (95 % below {np.percentile(ages, 95):.0f})",
+            f"delay {np.median(self.delays):.0f} ms (95 % below {np.percentile(self.delays, 95):.0f})",
             f"rendering {median('rendering'):.1f} ms, prediction {median('prediction'):.1f} ms",
             f"grid behind by {median('grid_age'):.0f} ms",
         ]
@@ -96,7 +130,7 @@ class Recorder:
     sink: VideoSink | None = None
     began: float = 0.0
 
-    def toggle(self, frame: Frame[np.ndarray], image: np.ndarray) -> str:
+    def toggle(self, frame: Frame[Picture], image: np.ndarray) -> str:
         """Starts or stops; returns what to say."""
         if self.sink is not None:
             return self.stop()
@@ -105,7 +139,7 @@ class Recorder:
         self.sink, self.began = VideoSink(path, info).__enter__(), frame.time
         return f"recording {path}"
 
-    def add(self, frame: Frame[np.ndarray], image: np.ndarray) -> None:
+    def add(self, frame: Frame[Picture], image: np.ndarray) -> None:
         if self.sink is not None:
             ticks = round((frame.time - self.began) * TICKS)
             self.sink.write(Frame(np.ascontiguousarray(image), ticks / TICKS, frame.index))
@@ -176,23 +210,31 @@ def run_live(camera: Camera, stylizer: Stylizer, looks: list[Look], folder: Path
             _open_window(view, shown.image.shape)
             stack.callback(cv2.destroyAllWindows)
         stack.callback(recorder.stop)
+        steadiness = Flicker(stack.enter_context(ThreadPoolExecutor(1)))
         said = ("h: help", time.perf_counter())
         while not view.quit and (options.seconds is None or camera.now < options.seconds):
             fresh = live.next(timeout=0.2)
             if fresh is not None:
                 shown = fresh
-                meter.add(shown)
                 recorder.add(shown.frame, arranged(shown, view, clean=True))
                 if out is not None:
                     out(arranged(shown, view, clean=True))
             if options.window:
                 notes = [camera.lost + ": waiting for it"] if camera.lost else []
                 notes += [said[0]] if time.perf_counter() - said[1] < 3 else []
-                cv2.imshow(TITLE, arranged(shown, view, meter.lines(), notes)[..., ::-1])
+                _show(arranged(shown, view, [*meter.lines(), *steadiness.lines()] if view.figures else [], notes))
                 if (answer := on_key(cv2.waitKey(1), view, live, shown, recorder)) is not None:
                     said = (answer, time.perf_counter())
                 view.quit |= cv2.getWindowProperty(TITLE, cv2.WND_PROP_VISIBLE) < 1
+            if fresh is not None:
+                meter.add(shown, camera.now)
+                if view.figures:
+                    steadiness.add(shown)
     return meter.lines()
+
+
+def _show(image: np.ndarray) -> None:
+    cv2.imshow(TITLE, cv2.cvtColor(image, cv2.COLOR_RGB2BGR))  # turned round by numpy it takes seven milliseconds
 
 
 def _first(live: Live) -> Shown:
@@ -283,14 +325,14 @@ def arranged(
     image = shown.image
     if view.split is not None:
         x = round(view.split * image.shape[1])
-        image = np.concatenate([shown.frame.image[:, :x], image[:, x:]], 1)
+        image = np.concatenate([shown.original()[:, :x], image[:, x:]], 1)
         if not clean and 0 < x < image.shape[1]:
             image[:, max(x - 1, 0) : x + 1] = 255
     if view.mirror:
-        image = image[:, ::-1]
+        image = cv2.flip(image, 1)
     if clean:
         return image
-    lines = [*(notes or []), *((figures or []) if view.figures else []), *(HELP if view.help else [])]
+    lines = [*(notes or []), *(figures or []), *(HELP if view.help else [])]
     return _written(image, [line for line in lines if line])
 
 

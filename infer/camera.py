@@ -17,9 +17,12 @@ import numpy as np
 from .errors import HueglassError, UsageError
 from .frame import Frame
 from .sources import VideoSource
+from .yuv import YuvImage
 
-Reader = Callable[[], Iterator[np.ndarray]]
-"""Opens a source and gives its pictures (H, W, 3) uint8 RGB as they come. HueglassError if it cannot be opened."""
+Picture = np.ndarray | YuvImage
+Reader = Callable[[], Iterator[Picture]]
+"""Opens a source and gives its pictures, (H, W, 3) uint8 sRGB or Y'CbCr, as they come. HueglassError if it cannot be
+opened."""
 RETRY_SECONDS = 1.0
 
 
@@ -34,7 +37,7 @@ class Camera:
         self._read, self._retry = read, retry
         self._changed = threading.Condition()
         self._stop = threading.Event()
-        self._newest: Frame[np.ndarray] | None = None
+        self._newest: Frame[Picture] | None = None
         self._lost: str | None = None
         self._failure: HueglassError | None = None
         self._began = time.perf_counter()
@@ -61,7 +64,7 @@ class Camera:
         """Seconds since the start, on the clock of `Frame.time`."""
         return time.perf_counter() - self._began
 
-    def newest(self, after: int = -1, timeout: float = 1.0) -> Frame[np.ndarray] | None:
+    def newest(self, after: int = -1, timeout: float = 1.0) -> Frame[Picture] | None:
         """The newest frame if its index is above `after`, waiting for one up to `timeout` seconds; else None."""
         with self._changed:
             self._changed.wait_for(lambda: self._failure is not None or self._index > after, timeout)
@@ -94,7 +97,7 @@ class Camera:
                 self._lost = str(problem)
             self._stop.wait(self._retry)
 
-    def _put(self, frame: Frame[np.ndarray]) -> None:
+    def _put(self, frame: Frame[Picture]) -> None:
         with self._changed:
             self._newest, self._lost = frame, None
             self._changed.notify_all()
@@ -133,12 +136,12 @@ def _capture(source: int | str, width: int | None, height: int | None, rate: flo
         capture.release()
 
 
-def _play(path: Path, rate: float | None) -> Iterator[np.ndarray]:
+def _play(path: Path, rate: float | None) -> Iterator[Picture]:
     """Pictures of a file, each at its time, from the beginning again after the last."""
     while True:
         with VideoSource(path) as clip:
             began: float | None = None
-            for frame in clip:
+            for frame in clip.as_decoded():
                 due = frame.index / rate if rate else frame.time
                 began = time.perf_counter() - due if began is None else began
                 time.sleep(max(0.0, began + due - time.perf_counter()))

@@ -1,6 +1,6 @@
 """Live: every frame that is shown is the newest one, rendered through the newest grid.
 
-One thread predicts grids as fast as it can, always of the newest frame; whoever shows pictures asks for the next one
+One thread predicts grids, always of the newest frame, up to RATE a second; whoever shows pictures asks for the next one
 and gets it rendered at once. Neither waits for the other, and nothing queues.
 """
 
@@ -12,12 +12,17 @@ from types import TracebackType
 
 import numpy as np
 
+from . import native
+from .bilateral import identity_grid
 from .camera import Camera
 from .errors import HueglassError
 from .frame import Frame
 from .look import Look, mix_looks
 from .stylizer import Stylizer
+from .yuv import YuvImage
 
+RATE = 30.0
+"""More grids a second are not to be seen, and would take the cores from the pictures."""
 FADE_SECONDS = 0.6
 FIRST_SECONDS = 20.0
 """So long a camera may take to give its first frame."""
@@ -25,15 +30,20 @@ FIRST_SECONDS = 20.0
 
 @dataclass(frozen=True)
 class Shown:
-    """A rendered frame, the camera's, and how long it all took, in milliseconds: `age` from when the frame came to now,
-    `prediction` and `rendering` of themselves; `grid_age` is by how much the grid's frame is older than this one."""
+    """A rendered frame (H, W, 3) uint8 sRGB, the camera's, the grid between them, and how long it took to predict and
+    to render, in milliseconds; `grid_age` is by how much the grid's frame is older than this one."""
 
     image: np.ndarray
-    frame: Frame[np.ndarray]
-    age: float
+    frame: Frame[np.ndarray | YuvImage]
+    grid: np.ndarray
     prediction: float
     rendering: float
     grid_age: float
+
+    def original(self) -> np.ndarray:
+        """The camera's frame as (H, W, 3) uint8 sRGB."""
+        image = self.frame.image
+        return native.render_to_rgb(identity_grid(), image) if isinstance(image, YuvImage) else image
 
 
 @dataclass
@@ -111,11 +121,11 @@ class Live:
         if frame is None or prediction is None:
             return None
         began = time.perf_counter()
-        image = self.stylizer.render(frame, prediction.grid).image
+        image = self.stylizer.render_rgb(frame, prediction.grid)
         self._shown = frame.index
         rendering = 1000 * (time.perf_counter() - began)
-        age, grid_age = 1000 * (self.camera.now - frame.time), 1000 * (frame.time - prediction.time)
-        return Shown(image, frame, age, prediction.milliseconds, rendering, max(grid_age, 0.0))
+        grid_age = max(0.0, 1000 * (frame.time - prediction.time))
+        return Shown(image, frame, prediction.grid, prediction.milliseconds, rendering, grid_age)
 
     def _prediction(self, timeout: float) -> _Prediction | None:
         with self._lock:
@@ -141,6 +151,7 @@ class Live:
                 with self._lock:
                     self._newest = _Prediction(grid, frame.time, took)
                     self._lock.notify_all()
+                self._stop.wait(max(0.0, began + 1 / RATE - time.perf_counter()))
         except BaseException as error:
             with self._lock:
                 self._failure = error

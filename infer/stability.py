@@ -6,12 +6,13 @@ only where the light of things does not change at all; so it is judged beside th
 cannot flicker (`warp_ratio`).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
 
+from . import native
 from .bilateral import identity_grid
 from .images import fitted
 from .scene_cut import CutDetector
@@ -65,6 +66,16 @@ class WarpMeter:
             difference = (back.astype(np.float32) - a)[seen] / 255
             self.totals[i] += float(np.square(difference).mean())
         self.pairs += 1
+
+
+def flicker(images: Sequence[np.ndarray], grids: Sequence[np.ndarray]) -> tuple[float, float]:
+    """Of two frames in a row (H, W, 3) uint8 and their coefficients: the warping error as they are rendered, and as
+    both would be through the first grid, which cannot flicker. Zeros across a cut."""
+    meter = WarpMeter()
+    for i, (image, grid) in enumerate(zip(images, grids, strict=True)):
+        small = np.ascontiguousarray(fitted(image, SIDE, least=16))
+        meter.update(small, [native.render(g, small, threads=1) for g in (grid, grids[0])], float(i))
+    return (meter.errors[0], meter.errors[1]) if meter.pairs else (0.0, 0.0)
 
 
 def _flow(old: np.ndarray, new: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

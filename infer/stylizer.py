@@ -73,3 +73,9 @@ class Stylizer:
         else:
             image = native.render(coefficients, frame.image, threads=self.threads)
         return replace(frame, image=image)  # type: ignore[arg-type]  # of the same kind
+
+    def render_rgb(self, frame: Frame[np.ndarray | YuvImage], coefficients: np.ndarray) -> np.ndarray:
+        """The frame through the coefficients as (H, W, 3) uint8 sRGB, whatever it was: for a screen."""
+        if isinstance(frame.image, YuvImage):
+            return native.render_to_rgb(coefficients, frame.image, self.threads)
+        return native.render(coefficients, frame.image, threads=self.threads)

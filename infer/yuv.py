@@ -77,10 +77,18 @@ def from_rgb(colours: np.ndarray, matrix: int = 1, full_range: bool = False) -> 
 
 def render(grid: np.ndarray, image: YuvImage) -> YuvImage:
     """The picture through the grid (gd, gh, gw, 12)."""
+    return from_rgb(_sliced(grid, image), image.matrix, image.full_range)
+
+
+def render_to_rgb(grid: np.ndarray, image: YuvImage) -> np.ndarray:
+    """The picture through the grid (gd, gh, gw, 12), as (H, W, 3) uint8 sRGB."""
+    return _bytes(255 * _sliced(grid, image))
+
+
+def _sliced(grid: np.ndarray, image: YuvImage) -> np.ndarray:
     colours = to_rgb(image)
     matrices = bilateral.slice_grid(grid, bilateral.guide_map(colours))
-    sliced = np.clip(bilateral.apply_affine(matrices, colours), 0, 1)
-    return from_rgb(sliced, image.matrix, image.full_range)
+    return np.clip(bilateral.apply_affine(matrices, colours), 0, 1)
 
 
 def thumbnail(image: YuvImage, size: int) -> np.ndarray:

@@ -3,11 +3,12 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
 
-from hueglass import bench_command
+from hueglass import bench_clip, bench_command
 
 STAGES = {"copy", "resize", "network", "smooth", "render", "frame", "render_yuv", "frame_yuv", "segmenter"}
 
@@ -50,3 +51,26 @@ def test_the_static_table_leaves_frames_as_they_are() -> None:
         pytest.skip("this PyAV has no lut3d")
     out = stage["ffmpeg_lut3d"]().to_ndarray(format="rgb24")
     assert np.abs(out.astype(int) - image).max() <= 1
+
+
+def test_a_clip_beside_its_transcode(
+    run: Callable, media: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bench_clip, "ROUNDS", 1)
+    clip = media.Clip().write(tmp_path / "a.mp4")
+    outcome = run("bench", "--clip", clip, "--json", tmp_path / "b.json")
+    assert (outcome.status, outcome.err) == (0, "")
+    found = json.loads((tmp_path / "b.json").read_text())
+    assert (found["clip"], found["width"], found["height"], found["frames"]) == ("a.mp4", 160, 96, 15)
+    assert found["ratio"] == pytest.approx(found["video_s"] / found["transcode_s"])
+    assert found["transcode_s"] > 0
+    assert 50 < found["video_rss_mb"] < 2000
+    assert outcome.out.startswith("a.mp4, 160x96, 15 frames: transcoded in ")
+
+
+def test_a_clip_that_is_none_is_said_in_one_line(run: Callable, tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").write_bytes(b"nonsense" * 50)
+    outcome = run("bench", "--clip", tmp_path / "a.mp4")
+    assert outcome.status == 1
+    assert outcome.err.startswith(f"hueglass: {tmp_path / 'a.mp4'}: ")
+    assert outcome.err.count("\n") == 1

@@ -306,7 +306,13 @@ def test_resume_states_come_back(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == [RESUME]
 
 
-COMMITTED = ["student.yaml", "student_finish.yaml", "tiny.yaml", *(f"ablations/{p.name}" for p in ABLATIONS)]
+COMMITTED = [
+    "student.yaml",
+    "student_finish.yaml",
+    "student_steady.yaml",
+    "tiny.yaml",
+    *(f"ablations/{p.name}" for p in ABLATIONS),
+]
 
 
 @pytest.mark.parametrize("name", COMMITTED)

@@ -6,24 +6,28 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
 
+from hueglass.infer import native, yuv
+from hueglass.infer.bilateral import identity_grid
 from hueglass.infer.bundle import ModelBundle
 from hueglass.infer.camera import Camera, open_reader
 from hueglass.infer.errors import HueglassError, UsageError
 from hueglass.infer.frame import Frame
 from hueglass.infer.images import read_image
-from hueglass.infer.live import Fade, Live
+from hueglass.infer.live import Fade, Live, Shown
 from hueglass.infer.look import embedded_looks, find_look
 from hueglass.infer.sources import VideoSource
 from hueglass.infer.strength import Strength
 from hueglass.infer.stylizer import Stylizer
 from hueglass.infer.temporal import Smoother
-from hueglass.live_command import Meter, Recorder, View, arranged, on_key
+from hueglass.infer.yuv import YuvImage
+from hueglass.live_command import Flicker, Meter, Recorder, View, arranged, on_key
 
 SHAPE = (48, 64, 3)
 
@@ -117,7 +121,7 @@ def test_frames_are_the_newest_and_never_shown_twice(stylizer: Stylizer) -> None
     assert len(shown) > 10
     assert indices == sorted(set(indices))
     assert all(s.image.shape == SHAPE for s in shown)
-    assert all(0 <= s.rendering <= s.age for s in shown)
+    assert all(s.rendering > 0 and s.prediction > 0 and s.grid_age >= 0 for s in shown)
     assert not [t for t in threading.enumerate() if t.name == "prediction"]
 
 
@@ -223,6 +227,64 @@ def test_what_the_window_shows(stylizer: Stylizer) -> None:
     written = arranged(shown, View([stylizer.look]), notes=["hello"])
     assert not np.array_equal(written, shown.image)
     assert Meter().lines() == []
+
+
+def test_planar_frames_are_shown_like_others(bundle: ModelBundle, stylizer: Stylizer) -> None:
+    """A clip that plays as a camera is never converted to RGB before it is rendered."""
+    image = yuv.from_rgb(np.random.default_rng(0).random((48, 64, 3), np.float32))
+
+    def read() -> Iterator[YuvImage]:
+        while True:
+            time.sleep(0.005)
+            yield image
+
+    with Camera(read) as camera, Live(camera, stylizer) as live:
+        shown = live.next(timeout=10)
+    assert shown is not None
+    assert np.abs(shown.original() - 255 * yuv.to_rgb(image)).max() <= 1
+    rendered = native.render(shown.grid, shown.original()).astype(int)
+    assert np.abs(shown.image - rendered).mean() < 1
+    view = View([stylizer.look], split=0.5)
+    np.testing.assert_array_equal(arranged(shown, view, clean=True)[:, :32], shown.original()[:, :32])
+
+
+def test_the_meter_counts_until_a_frame_is_on_the_screen(stylizer: Stylizer) -> None:
+    with Camera(numbered(pause=0.01)) as camera, Live(camera, stylizer) as live:
+        meter = Meter()
+        for i in range(4):
+            while (shown := live.next(timeout=10)) is None:
+                pass
+            meter.add(shown, shown.frame.time + 0.01 * (i + 1))
+    assert [round(delay) for delay in meter.delays] == [10, 20, 30, 40]
+    assert meter.lines()[1] == "delay 25 ms (95 % below 38)"
+
+
+def test_flicker_is_measured_beside_the_pictures(stylizer: Stylizer) -> None:
+    """Grids that stand still have none; ones that jump have much; two frames that do not follow are not compared."""
+    base = np.kron(np.random.default_rng(0).integers(0, 255, (12, 16, 3), np.uint8), np.ones((8, 8, 1), np.uint8))
+    still = identity_grid()
+
+    def shown(index: int, gain: float) -> Shown:
+        noise = np.random.default_rng(index).normal(0, 2, base.shape)
+        image = np.clip(base + noise, 0, 255).astype(np.uint8)
+        return Shown(image, Frame(image, 2.0 * index, index), still * gain, 1.0, 1.0, 0.0)
+
+    with ThreadPoolExecutor(1) as worker:
+        for gains, low, high in (((1.0, 1.0), 0.99, 1.01), ((1.0, 0.7), 5.0, 1e4)):
+            meter = Flicker(worker)
+            assert meter.lines() == []
+            for index in range(8):
+                meter.add(shown(index, gains[index % 2]))
+                if meter.job is not None:
+                    meter.job.result()
+            assert len(meter.found) >= 6
+            ours, frozen = (sum(pair[i] for pair in meter.found) for i in range(2))
+            assert low < ours / frozen < high
+            assert meter.lines()[0].startswith("flicker ")
+        meter = Flicker(worker)
+        for index in (0, 2, 4):
+            meter.add(shown(index, 1.0))
+        assert meter.job is None
 
 
 def test_a_virtual_camera_gets_what_is_shown(

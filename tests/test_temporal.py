@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from hueglass import cli
+from hueglass.infer import offline
 from hueglass.infer.bilateral import identity_grid
 from hueglass.infer.errors import UsageError
 from hueglass.infer.temporal import FAR, Smoother
@@ -51,6 +52,7 @@ def test_a_change_of_light_is_followed_faster_than_noise() -> None:
 
 def test_the_command_line_has_the_same_default() -> None:
     assert Smoother().seconds == cli.SMOOTHING
+    assert offline.AHEAD == cli.AHEAD
 
 
 def test_uneven_frame_times() -> None:

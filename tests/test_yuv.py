@@ -81,6 +81,43 @@ def test_the_compiled_renderer_agrees(matrix: int, full: bool, size: tuple[int, 
         assert np.count_nonzero(difference) <= max(1, 0.09 * difference.size)
 
 
+@pytest.mark.parametrize("size", [(34, 66), (33, 65), (1, 1), (3, 1), (1, 130), (61, 83)])
+@pytest.mark.parametrize(("matrix", "full"), KINDS)
+def test_the_compiled_way_to_rgb_agrees(matrix: int, full: bool, size: tuple[int, int]) -> None:
+    image = noise(*size, matrix, full)
+    difference = np.abs(native.render_to_rgb(grid(), image).astype(int) - yuv.render_to_rgb(grid(), image))
+    assert difference.max() <= 1
+    assert np.count_nonzero(difference) <= max(1, 0.09 * difference.size)
+    plain = native.render_to_rgb(bilateral.identity_grid(), image)
+    assert np.abs(plain - 255 * yuv.to_rgb(image)).max() <= 1
+
+
+@pytest.mark.skipif(not native.available(), reason="the compiled renderer was not built")
+@pytest.mark.parametrize("width", range(1, 140, 7))
+def test_every_path_to_rgb_is_the_same_to_the_bit(width: int) -> None:
+    assert native._render is not None
+    image, results = noise(7, width), []
+    for path in native.paths():
+        for bgr in (False, True):
+            out = np.zeros((7, width, 3), np.uint8)
+            native._render.render_yuv_to_rgb(grid(), image.planes, out, *image.weights, False, 2, bgr, path)
+            results.append(out[..., ::-1] if bgr else out)
+    for result in results[1:]:
+        np.testing.assert_array_equal(result, results[0])
+
+
+@pytest.mark.skipif(not native.available(), reason="the compiled renderer was not built")
+def test_the_way_to_rgb_checks_what_it_gets() -> None:
+    assert native._render is not None
+    image = noise(6, 8)
+    for out in (np.zeros((6, 7, 3), np.uint8), np.zeros((6, 8), np.uint8), np.zeros((6, 8, 3), np.float32)):
+        with pytest.raises(ValueError, match="out has shape"):
+            native._render.render_yuv_to_rgb(grid(), image.planes, out, *image.weights, False)
+    luma, cb, cr = image.planes
+    with pytest.raises(ValueError, match="chroma has shape"):
+        native._render.render_yuv_to_rgb(grid(), (luma, cb[1:], cr), np.zeros((6, 8, 3), np.uint8), 0.2, 0.1, False)
+
+
 @pytest.mark.skipif(not native.available(), reason="the compiled renderer was not built")
 @pytest.mark.parametrize("width", range(1, 140, 3))
 def test_every_path_is_the_same_to_the_bit(width: int) -> None:

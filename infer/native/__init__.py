@@ -70,10 +70,29 @@ def render_yuv(grid: np.ndarray, image: YuvImage, threads: int = 0) -> YuvImage:
     if _render is None:
         _warn_missing()
         return yuv.render(grid, image)
-    sources = [plane if _in_rows(plane) else np.ascontiguousarray(plane) for plane in image.planes]
+    sources = _planes_in_rows(image)
     luma, cb, cr = out = [np.empty(plane.shape, np.uint8) for plane in sources]
     _render.render_yuv(grid, sources, out, *image.weights, image.full_range, threads)
     return replace(image, planes=(luma, cb, cr))
+
+
+def render_to_rgb(grid: np.ndarray, image: YuvImage, threads: int = 0) -> np.ndarray:
+    """A picture in Y'CbCr sliced through the grid (gd, gh, gw, 12), as (H, W, 3) uint8 sRGB: for a screen.
+
+    Agrees with `yuv.render_to_rgb` to one level. HueglassError where an argument does not fit.
+    """
+    grid = bilateral.check_coefficients(grid)
+    threads = _checked_threads(threads)
+    if _render is None:
+        _warn_missing()
+        return yuv.render_to_rgb(grid, image)
+    out = np.empty((*image.shape, 3), np.uint8)
+    _render.render_yuv_to_rgb(grid, _planes_in_rows(image), out, *image.weights, image.full_range, threads)
+    return out
+
+
+def _planes_in_rows(image: YuvImage) -> list[np.ndarray]:
+    return [plane if _in_rows(plane) else np.ascontiguousarray(plane) for plane in image.planes]
 
 
 def _checked_threads(threads: int) -> int:

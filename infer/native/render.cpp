@@ -367,16 +367,15 @@ struct Plane {
     uint8_t* to(int64_t y) const { return out + y * out_stride; }
 };
 
+Row ordered(const Row& row, bool bgr) { return bgr ? Row{{row.plane[2], row.plane[1], row.plane[0]}} : row; }
+
 void render_triples(const Kernels& kernels, const Grid& grid, const Plane& plane, bool bgr, int64_t height,
                     int64_t width, int threads) {
     const Columns columns(grid, width);
-    const auto ordered = [bgr](const Row& row) {
-        return bgr ? Row{{row.plane[2], row.plane[1], row.plane[0]}} : row;
-    };
     in_threads(grid, width, height, threads, [&](int64_t y, Scratch& s) {
-        kernels.load_triples(plane.from(y), ordered(s.in), width);
+        kernels.load_triples(plane.from(y), ordered(s.in, bgr), width);
         slice_row(kernels, grid, columns, y, height, s, s.out[0]);
-        kernels.store_triples(ordered(s.out[0]), plane.to(y), width);
+        kernels.store_triples(ordered(s.out[0], bgr), plane.to(y), width);
     });
 }
 
@@ -400,6 +399,17 @@ void render_planes(const Kernels& kernels, const Grid& grid, const YuvMatrix& m,
             repeat_last(s.out[i], width);
         }
         kernels.store_chroma(m, s.out[0], s.out[rows - 1], planes[1].to(pair), planes[2].to(pair), samples);
+    });
+}
+
+// From planes to triples: what a window shows needs no picture in between.
+void render_planes_to_triples(const Kernels& kernels, const Grid& grid, const YuvMatrix& m, const Plane in[3],
+                              const Plane& out, bool bgr, int64_t height, int64_t width, int threads) {
+    const Columns columns(grid, width);
+    in_threads(grid, width, height, threads, [&](int64_t y, Scratch& s) {
+        kernels.load_yuv(m, in[0].from(y), in[1].from(y / 2), in[2].from(y / 2), s.in, width);
+        slice_row(kernels, grid, columns, y, height, s, s.out[0]);
+        kernels.store_triples(ordered(s.out[0], bgr), out.to(y), width);
     });
 }
 
@@ -496,21 +506,45 @@ void render(const py::array& grid, const py::array& image, py::array out, int th
 
 using Planes = std::array<py::array, 3>;
 
+void check_yuv(const Planes& planes, double kr, double kb) {
+    for (int i = 1; i < 3; ++i)
+        if (planes[i].shape(0) != (planes[0].shape(0) + 1) / 2 || planes[i].shape(1) != (planes[0].shape(1) + 1) / 2)
+            throw std::invalid_argument("chroma has shape " + shape_of(planes[i]) + ", expected half of " +
+                                        shape_of(planes[0]));
+    if (!(kr > 0.05 && kb > 0.05 && kr + kb < 0.95)) throw std::invalid_argument("kr and kb are no luma weights");
+}
+
 void render_yuv(const py::array& grid, const Planes& in, Planes out, double kr, double kb, bool full, int threads,
                 const std::string& path) {
     check_grid(grid);
     Plane planes[3];
     for (int i = 0; i < 3; ++i) planes[i] = check_pair(in[i], out[i], 2);
     check_threads(threads);
+    check_yuv(in, kr, kb);
     const int64_t height = in[0].shape(0), width = in[0].shape(1);
-    for (int i = 1; i < 3; ++i)
-        if (in[i].shape(0) != (height + 1) / 2 || in[i].shape(1) != (width + 1) / 2)
-            throw std::invalid_argument("chroma has shape " + shape_of(in[i]) + ", expected half of " + shape_of(in[0]));
-    if (!(kr > 0.05 && kb > 0.05 && kr + kb < 0.95))
-        throw std::invalid_argument("kr and kb are no luma weights");
     const Kernels& kernels = choose_kernels(path);
     py::gil_scoped_release unlocked;
     render_planes(kernels, grid_of(grid), make_matrix(kr, kb, full), planes, height, width, threads);
+}
+
+void render_yuv_to_rgb(const py::array& grid, const Planes& in, py::array out, double kr, double kb, bool full,
+                       int threads, bool bgr, const std::string& path) {
+    check_grid(grid);
+    for (const py::array& plane : in) check_bytes(plane, "image", 2);
+    check_bytes(out, "out", 3);
+    if (out.shape(0) != in[0].shape(0) || out.shape(1) != in[0].shape(1))
+        throw std::invalid_argument("out has shape " + shape_of(out) + ", expected the size of " + shape_of(in[0]));
+    if (!out.writeable()) throw std::invalid_argument("out is read-only");
+    check_threads(threads);
+    check_yuv(in, kr, kb);
+    Plane planes[3];
+    for (int i = 0; i < 3; ++i) planes[i] = {static_cast<const uint8_t*>(in[i].data()), nullptr, in[i].strides(0), 0};
+    const Plane target{nullptr, static_cast<uint8_t*>(out.mutable_data()), 0, out.strides(0)};
+    const int64_t height = in[0].shape(0), width = in[0].shape(1);
+    const Kernels& kernels = choose_kernels(path);
+    py::gil_scoped_release unlocked;
+    render_planes_to_triples(kernels, grid_of(grid), make_matrix(kr, kb, full), planes, target, bgr, height, width,
+                             threads);
 }
 
 std::vector<std::string> paths() {
@@ -533,4 +567,8 @@ PYBIND11_MODULE(_render, module) {
                py::arg("kb"), py::arg("full"), py::arg("threads") = 1, py::arg("path") = "",
                "The same for planes Y' (H, W), Cb and Cr (half of it, rounded up), uint8, of luma weights kr and kb,\n"
                "in the full range 0 to 255 or the limited one.");
+    module.def("render_yuv_to_rgb", &render_yuv_to_rgb, py::arg("grid"), py::arg("planes"), py::arg("out"),
+               py::arg("kr"), py::arg("kb"), py::arg("full"), py::arg("threads") = 1, py::arg("bgr") = false,
+               py::arg("path") = "",
+               "The same planes into out (H, W, 3) uint8 sRGB, which is clear of them.");
 }
