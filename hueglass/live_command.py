@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -91,34 +92,40 @@ def _flicker(before: Shown, after: Shown) -> tuple[float, float]:
     return flicker([before.original(), after.original()], [before.grid, after.grid])
 
 
+class Figures(NamedTuple):
+    """Of a frame: when it was on the screen, in seconds on the camera's clock, and in milliseconds how long after it
+    had come, how long it took to render and to predict, and by how much its grid is older."""
+
+    time: float
+    delay: float
+    rendering: float
+    prediction: float
+    grid_age: float
+
+
 @dataclass
 class Meter:
-    """The last frames, when they were on the screen and how long after they had come, in milliseconds."""
+    """Figures of the last frames, not the frames: those are large."""
 
-    shown: deque[Shown] = field(default_factory=lambda: deque(maxlen=120))
-    times: deque[float] = field(default_factory=lambda: deque(maxlen=120))
-    delays: deque[float] = field(default_factory=lambda: deque(maxlen=120))
+    figures: deque[Figures] = field(default_factory=lambda: deque(maxlen=120))
 
     def add(self, shown: Shown, now: float) -> None:
-        """A frame that is on the screen at `now`, in seconds on the camera's clock."""
-        self.shown.append(shown)
-        self.times.append(now)
-        self.delays.append(1000 * (now - shown.frame.time))
+        """A frame that is on the screen at `now`."""
+        delay = 1000 * (now - shown.frame.time)
+        self.figures.append(Figures(now, delay, shown.rendering, shown.prediction, shown.grid_age))
 
     def lines(self) -> list[str]:
         """For the window: rate, and medians by stage."""
-        if len(self.times) < 2:
+        if len(self.figures) < 2:
             return []
-        rate = (len(self.times) - 1) / (self.times[-1] - self.times[0])
-
-        def median(name: str) -> float:
-            return float(np.median([getattr(s, name) for s in self.shown]))
-
+        rate = (len(self.figures) - 1) / (self.figures[-1].time - self.figures[0].time)
+        middle = Figures(*np.median(self.figures, axis=0))
+        late = np.percentile([figures.delay for figures in self.figures], 95)
         return [
             f"{rate:.0f} frames a second",
-            f"delay {np.median(self.delays):.0f} ms (95 % below {np.percentile(self.delays, 95):.0f})",
-            f"rendering {median('rendering'):.1f} ms, prediction {median('prediction'):.1f} ms",
-            f"grid behind by {median('grid_age'):.0f} ms",
+            f"delay {middle.delay:.0f} ms (95 % below {late:.0f})",
+            f"rendering {middle.rendering:.1f} ms, prediction {middle.prediction:.1f} ms",
+            f"grid behind by {middle.grid_age:.0f} ms",
         ]
 
 

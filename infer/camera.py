@@ -4,6 +4,7 @@ A thread reads as fast as frames come and keeps the last; whoever is slow misses
 camera that goes away is opened again until it is back.
 """
 
+import gc
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -122,6 +123,9 @@ def _capture(source: int | str, width: int | None, height: int | None, rate: flo
     try:
         if not capture.isOpened():
             raise HueglassError(f"camera {source}: cannot be opened, expected one that is plugged in and not in use")
+        if width or height or rate:
+            # Before the size: uncompressed, most USB cameras give 5 frames a second of a large one.
+            capture.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*"MJPG"))
         wishes = ((cv2.CAP_PROP_FRAME_WIDTH, width), (cv2.CAP_PROP_FRAME_HEIGHT, height), (cv2.CAP_PROP_FPS, rate))
         for what, value in wishes:
             if value is not None:
@@ -146,3 +150,4 @@ def _play(path: Path, rate: float | None) -> Iterator[Picture]:
                 began = time.perf_counter() - due if began is None else began
                 time.sleep(max(0.0, began + due - time.perf_counter()))
                 yield frame.image
+        gc.collect()  # PyAV keeps a first frame whose side data was read in a circle: 3 MB and more with every round

@@ -90,6 +90,7 @@ class VideoSource:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._pictures, self._first = iter(()), None  # the generator holds the decoder, and this object in a circle
         self._container.close()
 
     def __iter__(self) -> Iterator[Frame[np.ndarray]]:

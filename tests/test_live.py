@@ -255,7 +255,7 @@ def test_the_meter_counts_until_a_frame_is_on_the_screen(stylizer: Stylizer) -> 
             while (shown := live.next(timeout=10)) is None:
                 pass
             meter.add(shown, shown.frame.time + 0.01 * (i + 1))
-    assert [round(delay) for delay in meter.delays] == [10, 20, 30, 40]
+    assert [round(figures.delay) for figures in meter.figures] == [10, 20, 30, 40]
     assert meter.lines()[1] == "delay 25 ms (95 % below 38)"
 
 

@@ -185,10 +185,12 @@ def spread(vertices: Tensor, cells: int) -> Tensor:
     Neighbours weigh a tenth, the frame a hundredth: a full vertex keeps its own mixture.
     """
     b, n, d, k = vertices.shape
-    volume = vertices.permute(0, 3, 2, 1).reshape(b, k, d, cells, cells)
-    near = F.avg_pool3d(volume, 3, 1, 1, count_include_pad=True)
-    far = volume.mean((2, 3, 4), keepdim=True)
-    return (volume + 0.1 * near + 0.01 * far).reshape(b, k, d, n).permute(0, 3, 2, 1)
+    volume = vertices.permute(0, 3, 2, 1).reshape(b, k, d, n)
+    # Three by three by three, as two flat means: runtimes are at home in four dimensions.
+    across = F.avg_pool2d(volume.reshape(b, k * d, cells, cells), 3, 1, 1)
+    near = F.avg_pool2d(across.reshape(b, k, d, n), (3, 1), 1, (1, 0))
+    far = volume.mean((2, 3), keepdim=True)
+    return (volume + 0.1 * near + 0.01 * far).permute(0, 3, 2, 1)
 
 
 def mlp(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
