@@ -4,57 +4,102 @@ import hashlib
 import json
 import shutil
 import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import onnx
 import torch
+from torch import nn
 
 from hueglass import __version__
 from hueglass.infer.backends import OnnxGraph
-from hueglass.infer.bundle import FORMAT, LOOK_ENCODER, MANIFEST, SEGMENTER, STUDENT, Manifest, ModelBundle
+from hueglass.infer.bundle import (
+    FORMAT,
+    LOOK_ENCODER,
+    MANIFEST,
+    PORTABLE,
+    PRECISIONS,
+    SEGMENTER,
+    STUDENT,
+    GraphFacts,
+    Manifest,
+    twin,
+)
 from hueglass.infer.errors import HueglassError, UsageError
 from hueglass.infer.files import disk_errors, whole_file
 from hueglass.infer.regions import REGION_NAMES
 from hueglass.train.checkpoint import SETTINGS, WEIGHTS, load_weights
-from hueglass.train.segmenter import Segmenter, SegmenterConfig, load_segmenter
+from hueglass.train.segmenter import Segmenter, load_segmenter
 from hueglass.train.student import LookEncoder, Student, StudentConfig
 
-OPSET = 18
-"""Old enough for every runtime we export to; the networks use nothing newer."""
-FILES = (STUDENT, LOOK_ENCODER, SEGMENTER, WEIGHTS, SETTINGS)
-"""Of a bundle, beside its manifest; the segmenter may be missing."""
-TOLERANCE = 2e-3
-"""Largest difference allowed between a graph's coefficients and torch's: under half a level of 8 bits."""
+from .half import half_encoder, half_segmenter, half_student
+from .portable import Portable
+from .quantize import add_int8
+from .verify import OPSET, TOLERANCE, example_inputs, sizes_of, verify_bundle
+
+GRAPHS = tuple(twin(name, p) for name in (STUDENT, LOOK_ENCODER, SEGMENTER, PORTABLE) for p in PRECISIONS)
+FILES = (*GRAPHS, WEIGHTS, SETTINGS)
+"""Of a bundle, beside its manifest; some may be missing."""
+EXAMPLE = (270, 480)
+"""Height and width of the frame that the portable graph is traced with; it takes any."""
+SIDES = (16, 16384)
+"""Of a frame, in pixels: what the portable graph is exported for."""
 
 
-def export_bundle(checkpoint: Path, folder: Path, segmenter: Path | None = None) -> Manifest:
+@dataclass(frozen=True)
+class Networks:
+    """What a bundle is made of."""
+
+    student: Student
+    encoder: LookEncoder
+    segmenter: Segmenter | None
+
+
+def export_bundle(
+    checkpoint: Path,
+    folder: Path,
+    segmenter: Path | None = None,
+    calibration: Path | None = None,
+    say: Callable[[str], None] = print,
+) -> Manifest:
     """Write the bundle of a checkpoint folder, and of a segmenter's, to `folder`, once all graphs agree with torch.
 
-    UsageError if there is no checkpoint or the parent of `folder` is missing; HueglassError if a graph differs.
+    With a folder of photographs for `calibration`, the student in 8-bit integers is tried, and kept if it is good (see
+    `quantize`); `say` is told. UsageError if there is no checkpoint or the parent of `folder` is missing;
+    HueglassError if a graph differs.
     """
-    student, encoder, _ = load_weights(checkpoint)
-    namer = None if segmenter is None else load_segmenter(segmenter)[0]
-    if namer is not None and namer.config.thumbnail != student.config.thumbnail:
-        sizes = f"{namer.config.thumbnail} wide, the student's {student.config.thumbnail}"
-        raise UsageError(f"{segmenter}: its thumbnails are {sizes}, expected the same")
+    networks, facts = _load(checkpoint, segmenter)
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder}: is a file, expected a folder for the bundle")
     if not folder.parent.is_dir():
         raise UsageError(f"{folder}: folder {folder.parent} does not exist")
     with tempfile.TemporaryDirectory() as name:
         scratch = Path(name)
-        _export(student, ("thumbnail", "regions", "codes"), "coefficients", scratch / STUDENT)
-        _export(encoder, ("reference", "regions"), "codes", scratch / LOOK_ENCODER)
-        if namer is not None:
-            _export(namer, ("thumbnail",), "maps", scratch / SEGMENTER)
         for file in (WEIGHTS, SETTINGS):  # for tuning and for whoever trains on
             shutil.copy(checkpoint / file, scratch / file)
-        manifest = _manifest(student.config, checkpoint / WEIGHTS, () if namer is None else REGION_NAMES)
-        (scratch / MANIFEST).write_text(json.dumps(manifest.model_dump(), indent=2) + "\n")
-        verify(ModelBundle(scratch), student, encoder, namer)
+        for graph in _graphs(networks):
+            _export(graph, scratch)
+        if calibration is not None:
+            say(str(add_int8(scratch, networks.student.config, calibration)))
+        manifest = _manifest(networks, scratch, facts)
+        (scratch / MANIFEST).write_text(json.dumps(manifest.model_dump(), indent=1) + "\n")
+        bad = [check for check in verify_bundle(scratch) if not check.good]
+        if bad:
+            raise HueglassError(f"{checkpoint}: {bad[0].graph}, {bad[0].what}: {bad[0].found}")
+        _beside_segmenter(networks, scratch)
         _put(scratch, folder)
     return manifest
+
+
+def _load(checkpoint: Path, segmenter: Path | None) -> tuple[Networks, dict]:
+    student, encoder, facts = load_weights(checkpoint)
+    namer = None if segmenter is None else load_segmenter(segmenter)[0]
+    if namer is not None and namer.config.thumbnail != student.config.thumbnail:
+        sizes = f"{namer.config.thumbnail} wide, the student's {student.config.thumbnail}"
+        raise UsageError(f"{segmenter}: its thumbnails are {sizes}, expected the same")
+    return Networks(student, encoder, namer), facts
 
 
 def _put(scratch: Path, folder: Path) -> None:
@@ -69,9 +114,14 @@ def _put(scratch: Path, folder: Path) -> None:
         (folder / file).unlink(missing_ok=True)
 
 
-def _manifest(config: StudentConfig, weights: Path, regions: tuple[str, ...]) -> Manifest:
+def _manifest(networks: Networks, folder: Path, facts: dict) -> Manifest:
     """The model is named by its weights, so that a look always knows whether it fits."""
-    digest = hashlib.sha256(weights.read_bytes()).hexdigest()[:12]
+    config = networks.student.config
+    digest = hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()[:12]
+    training = {name: facts[name] for name in ("step", "seconds") if name in facts}
+    if "config" in facts:
+        text = json.dumps(facts["config"], sort_keys=True)
+        training["config_sha256"] = hashlib.sha256(text.encode()).hexdigest()
     return Manifest(
         format=FORMAT,
         model=f"student-{digest}",
@@ -81,37 +131,75 @@ def _manifest(config: StudentConfig, weights: Path, regions: tuple[str, ...]) ->
         code=config.code,
         depth=config.depth,
         cells=config.cells,
-        regions=regions,
+        regions=() if networks.segmenter is None else REGION_NAMES,
+        graphs={name: _facts(folder / name) for name in GRAPHS if (folder / name).exists()},
+        training=training,
+        scores=facts.get("scores", {}),
         versions={"hueglass": __version__, "torch": torch.__version__, "onnx": onnx.__version__, "opset": str(OPSET)},
     )
 
 
-def example_inputs(config: StudentConfig, seed: int = 0) -> dict[str, np.ndarray]:
-    """A random thumbnail, reference, region maps that leave a fifth uncovered, and codes, as the graphs take them."""
-    rng = np.random.default_rng(seed)
-    size, half = config.thumbnail, config.thumbnail // 2
-    maps = rng.random((1, config.slots, half, half)).astype(np.float32) ** 8
-    return {
-        "thumbnail": rng.random((1, 3, size, size), np.float32),
-        "reference": rng.random((1, 3, size, size), np.float32),
-        "regions": 0.8 * maps / maps.sum(1, keepdims=True),
-        "codes": rng.normal(0.4, 0.2, (1, config.slots + config.tones, config.code)).astype(np.float32),
-    }
+def _facts(path: Path) -> GraphFacts:
+    data = path.read_bytes()
+    graph = onnx.load_from_string(data).graph
+    sha256 = hashlib.sha256(data).hexdigest()
+    return GraphFacts(sha256=sha256, inputs=sizes_of(graph.input), outputs=sizes_of(graph.output))
 
 
-def _export(network: Student | LookEncoder | Segmenter, names: tuple[str, ...], output: str, path: Path) -> None:
-    config = network.config
-    sizes = StudentConfig(thumbnail=config.thumbnail) if isinstance(config, SegmenterConfig) else config
-    inputs = tuple(torch.from_numpy(example_inputs(sizes)[name]) for name in names)
+@dataclass(frozen=True)
+class Graph:
+    """One to export: a network, the names of its inputs and output, and the file."""
+
+    file: str
+    network: nn.Module
+    inputs: tuple[str, ...]
+    output: str
+
+
+def _graphs(networks: Networks) -> Iterator[Graph]:
+    """All of a bundle, in single and in half precision."""
+    n = networks
+    kinds: list[tuple[str, nn.Module, nn.Module, tuple[str, ...], str]] = [
+        (STUDENT, n.student, half_student(n.student), ("thumbnail", "regions", "codes"), "coefficients"),
+        (LOOK_ENCODER, n.encoder, half_encoder(n.encoder), ("reference", "regions"), "codes"),
+    ]
+    if n.segmenter is not None:
+        kinds.append((SEGMENTER, n.segmenter, half_segmenter(n.segmenter), ("thumbnail",), "maps"))
+    whole = (Portable(n.student), Portable(half_student(n.student)))
+    kinds.append((PORTABLE, *whole, ("frame", "regions", "codes"), "restyled"))
+    for name, single, half, inputs, output in kinds:
+        yield Graph(name, single.eval(), inputs, output)
+        yield Graph(twin(name, "fp16"), half.eval(), inputs, output)
+
+
+def _export(graph: Graph, folder: Path) -> None:
+    config = graph.network.student.config if isinstance(graph.network, Portable) else graph.network.config
+    sizes = config if isinstance(config, StudentConfig) else StudentConfig(thumbnail=config.thumbnail)  # type: ignore[union-attr]
+    examples = example_inputs(sizes) | {"frame": np.random.default_rng(0).random((1, 3, *EXAMPLE), np.float32)}
     program = torch.onnx.export(
-        network, inputs, input_names=list(names), output_names=[output], opset_version=OPSET, dynamo=True, verbose=False
+        graph.network,
+        tuple(torch.from_numpy(examples[name]) for name in graph.inputs),
+        input_names=list(graph.inputs),
+        output_names=[graph.output],
+        dynamic_shapes=tuple(_open_sizes(name) for name in graph.inputs),
+        opset_version=OPSET,
+        dynamo=True,
+        verbose=False,
     )
     assert program is not None
+    path = folder / graph.file
     program.save(str(path), external_data=False)
     model = onnx.load(str(path))
     _forget_source(model)
-    onnx.checker.check_model(model, full_check=True)
     onnx.save(model, str(path))
+
+
+def _open_sizes(name: str) -> dict[int, torch.export.Dim] | None:
+    """Which axes of an input may have any size."""
+    if name != "frame":
+        return None
+    low, high = SIDES
+    return {2: torch.export.Dim("height", min=low, max=high), 3: torch.export.Dim("width", min=low, max=high)}
 
 
 def _forget_source(model: onnx.ModelProto) -> None:
@@ -123,27 +211,15 @@ def _forget_source(model: onnx.ModelProto) -> None:
         part.doc_string = ""
 
 
-def verify(bundle: ModelBundle, student: Student, encoder: LookEncoder, segmenter: Segmenter | None = None) -> float:
-    """Run all graphs beside torch; returns the largest difference. HueglassError above TOLERANCE."""
-    worst = 0.0
+def _beside_segmenter(networks: Networks, folder: Path) -> None:
+    """The segmenter's weights do not stay with the bundle: now is the time to hold the graph against them."""
+    if networks.segmenter is None:
+        return
+    graph = OnnxGraph(folder / SEGMENTER)
     for seed in range(3):
-        feeds = example_inputs(student.config, seed)
-        x = {name: torch.from_numpy(value) for name, value in feeds.items()}
+        thumbnail = example_inputs(networks.student.config, seed)["thumbnail"]
         with torch.no_grad():
-            codes = encoder(x["reference"], x["regions"])
-            grid = student(x["thumbnail"], x["regions"], codes)
-            maps = None if segmenter is None else segmenter(x["thumbnail"])
-        ours = bundle.encoder(reference=feeds["reference"], regions=feeds["regions"])
-        worst = max(worst, _difference(ours, codes))
-        ours = bundle.student(thumbnail=feeds["thumbnail"], regions=feeds["regions"], codes=codes.numpy())
-        worst = max(worst, _difference(ours, grid))
-        if maps is not None:
-            graph = OnnxGraph(bundle.folder / SEGMENTER)
-            worst = max(worst, _difference(graph(thumbnail=feeds["thumbnail"]), maps))
-    if worst > TOLERANCE:
-        raise HueglassError(f"{bundle.folder}: graphs differ from torch by {worst:.2g}, expected at most {TOLERANCE:g}")
-    return worst
-
-
-def _difference(ours: np.ndarray, reference: torch.Tensor) -> float:
-    return float(np.abs(ours - reference.numpy()).max())
+            wanted = networks.segmenter(torch.from_numpy(thumbnail)).numpy()
+        difference = float(np.abs(graph(thumbnail=thumbnail) - wanted).max())
+        if difference > TOLERANCE:
+            raise HueglassError(f"{SEGMENTER}, beside torch: differs by {difference:.1e}")

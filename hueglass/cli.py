@@ -381,13 +381,29 @@ def export(
     segmenter: Annotated[
         Path | None, typer.Option(metavar="CHECKPOINT", help="Folder of a segmenter's training.")
     ] = None,
+    calibrate: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Photographs: try the student in 8-bit integers as well.")
+    ] = None,
 ) -> None:
-    """Write the model bundle of a checkpoint: ONNX graphs and their manifest, verified against torch."""
+    """Write the model bundle of a checkpoint: ONNX graphs and their manifest, verified before anything is kept."""
     _needs_torch()
     from hueglass.export.onnx import export_bundle
 
-    manifest = export_bundle(checkpoint, out, segmenter)
-    print(f"{out}: {manifest.model}, verified against torch")
+    manifest = export_bundle(checkpoint, out, segmenter, calibrate)
+    print(f"{out}: {manifest.model}, {len(manifest.graphs)} graphs, verified")
+
+
+@app.command()
+def verify(
+    bundle: Annotated[
+        Path | None, typer.Argument(metavar="BUNDLE", help="A model bundle; the embedded one if left out.")
+    ] = None,
+) -> None:
+    """Check a model bundle: files, names, shapes, operators, and what it computes beside torch and numpy."""
+    _needs_torch()
+    from hueglass.verify_command import run_verify
+
+    run_verify(bundle)
 
 
 @app.command()

@@ -3,6 +3,7 @@
 The only place that knows the graphs' names, inputs and sizes.
 """
 
+import hashlib
 import os
 from functools import cached_property
 from pathlib import Path
@@ -21,7 +22,7 @@ from .segmenter import Segmenter
 from .yuv import YuvImage
 from .yuv import thumbnail as yuv_thumbnail
 
-FORMAT = 2
+FORMAT = 3
 """Version of the bundle's lay-out. A bundle of another format is refused."""
 TONES = 16
 """At most this many tones of a whole reference stand beside the codes of its regions."""
@@ -29,11 +30,30 @@ MANIFEST = "bundle.json"
 STUDENT = "student.onnx"
 LOOK_ENCODER = "look_encoder.onnx"
 SEGMENTER = "segmenter.onnx"
+PORTABLE = "portable.onnx"
+"""Frame to restyled frame in one graph, for other programs: nothing here runs it."""
+PRECISIONS = ("fp32", "fp16", "int8")
+"""Of the graphs: single, half (inputs and outputs single), 8-bit integers (of the student, where the bundle has it)."""
 EMBEDDED = Path(__file__).parent / "models"
 
 
+Shape = tuple[int | str, ...]
+"""Of an input or output; a name where any size will do."""
+
+
+class GraphFacts(BaseModel):
+    """What a graph file is: the checksum of its bytes, and what goes in and out."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    inputs: dict[str, Shape]
+    outputs: dict[str, Shape]
+
+
 class Manifest(BaseModel):
-    """`bundle.json`. `model` names the weights: looks made with other weights do not fit."""
+    """`bundle.json`. `model` names the weights: looks made with other weights do not fit. `training` and `scores` say
+    how they came about and how good they are on what was held out."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -47,6 +67,9 @@ class Manifest(BaseModel):
     cells: int = Field(ge=1, le=64)
     regions: tuple[Annotated[str, Field(max_length=64)], ...] = Field((), max_length=64)
     """What the segmenter names, in the order of its maps; nothing where the bundle has none."""
+    graphs: dict[str, GraphFacts]
+    training: dict[str, str | int | float] = {}
+    scores: dict[str, float] = {}
     versions: dict[str, str] = {}
 
 
@@ -56,22 +79,39 @@ class _AnyFormat(BaseModel):
     format: int
 
 
+def twin(graph: str, precision: str) -> str:
+    """The file of a graph in another precision: student.onnx, student.fp16.onnx."""
+    return graph if precision == "fp32" else f"{graph.removesuffix('.onnx')}.{precision}.onnx"
+
+
 class ModelBundle:
     """The networks of a bundle folder, ready to run.
 
-    UsageError for a missing folder; HueglassError for one that is broken or of another format.
+    A graph that the bundle does not have in `precision` runs in fp32; the student it must have. UsageError for a
+    missing folder or a precision that is not there; HueglassError for a bundle that is broken or of another format.
     """
 
-    def __init__(self, folder: Path = EMBEDDED, device: str = "cpu", threads: int = 0) -> None:
+    def __init__(self, folder: Path = EMBEDDED, device: str = "cpu", threads: int = 0, precision: str = "fp32") -> None:
         self.folder = folder
         self.manifest = read_manifest(folder)
-        self._device, self._threads = device, threads
-        self.student: Graph = OnnxGraph(folder / STUDENT, device, threads)
+        self._device, self._threads, self._precision = device, threads, precision
+        if precision not in PRECISIONS:
+            raise UsageError(f"precision {precision!r}, expected one of {', '.join(PRECISIONS)}")
+        if twin(STUDENT, precision) not in self.manifest.graphs:
+            raise UsageError(f"{folder}: has no student in {precision}, expected another precision")
+        self.student: Graph = self._open(STUDENT)
+
+    def _open(self, graph: str) -> Graph:
+        """HueglassError if the file is not the one that the manifest describes."""
+        name = twin(graph, self._precision)
+        name = name if name in self.manifest.graphs else graph
+        check_graph(self.folder, name, self.manifest)
+        return OnnxGraph(self.folder / name, self._device, self._threads)
 
     @cached_property
     def encoder(self) -> Graph:
         """Loaded when it is first needed: whoever uses a finished look never does."""
-        return OnnxGraph(self.folder / LOOK_ENCODER, self._device, self._threads)
+        return self._open(LOOK_ENCODER)
 
     @cached_property
     def segmenter(self) -> Segmenter | None:
@@ -79,8 +119,7 @@ class ModelBundle:
         if not self.manifest.regions:
             return None
         path, size = self.folder / SEGMENTER, self.manifest.thumbnail
-        graph = OnnxGraph(path, self._device, self._threads)
-        return Segmenter(graph, path, self.manifest.regions, (size, size), size // 2)
+        return Segmenter(self._open(SEGMENTER), path, self.manifest.regions, (size, size), size // 2)
 
     def thumbnail(self, image: np.ndarray | YuvImage) -> np.ndarray:
         """The small copy (T, T, 3) uint8 sRGB of a frame, (H, W, 3) uint8 or Y'CbCr, that the networks look at."""
@@ -105,6 +144,19 @@ class ModelBundle:
         if output.shape != shape:
             raise HueglassError(f"{self.folder / graph}: gives {output.shape}, expected {shape} as in {MANIFEST}")
         return output
+
+
+def check_graph(folder: Path, name: str, manifest: Manifest) -> None:
+    """HueglassError if a graph is missing or its bytes are not those that the manifest was written for."""
+    path = folder / name
+    if name not in manifest.graphs:
+        raise HueglassError(f"{folder / MANIFEST}: says nothing of {name}, expected a whole bundle")
+    try:
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise HueglassError(f"{path}: cannot be read: {error.strerror or error}") from None
+    if digest != manifest.graphs[name].sha256:
+        raise HueglassError(f"{path}: is not the graph that {MANIFEST} describes: swapped or damaged")
 
 
 def read_manifest(folder: Path) -> Manifest:

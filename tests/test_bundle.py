@@ -1,12 +1,23 @@
 """The model bundle: its manifest is checked, and its graphs have to fit it."""
 
+import hashlib
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from hueglass.infer.bundle import EMBEDDED, FORMAT, LOOK_ENCODER, MANIFEST, STUDENT, ModelBundle, read_manifest
+from hueglass.infer.bundle import (
+    EMBEDDED,
+    FORMAT,
+    LOOK_ENCODER,
+    MANIFEST,
+    PRECISIONS,
+    STUDENT,
+    ModelBundle,
+    read_manifest,
+)
 from hueglass.infer.errors import HueglassError, UsageError
 
 GOOD = {
@@ -18,8 +29,13 @@ GOOD = {
     "code": 16,
     "depth": 8,
     "cells": 16,
+    "graphs": {},
 }
 OLD = {"format": 1, "model": "a-model", "thumbnail": 64, "slots": 8, "code": 16, "depth": 8, "cells": 16}
+
+
+def facts(content: bytes) -> dict:
+    return {"sha256": hashlib.sha256(content).hexdigest(), "inputs": {}, "outputs": {}}
 
 
 def written(folder: Path, content: dict | bytes) -> Path:
@@ -85,17 +101,59 @@ def test_no_bundle(tmp_path: Path) -> None:
             read_manifest(folder)
 
 
+def test_precisions() -> None:
+    with pytest.raises(UsageError, match="precision 'fp8', expected one of fp32, fp16, int8"):
+        ModelBundle(EMBEDDED, precision="fp8")
+    grids = {}
+    for precision in PRECISIONS:
+        bundle = ModelBundle(EMBEDDED, precision=precision)
+        m, size = bundle.manifest, bundle.manifest.thumbnail
+        thumbnail = np.random.default_rng(0).integers(0, 256, (size, size, 3), np.uint8)
+        codes = bundle.encode(thumbnail[::-1], np.zeros((m.slots, size // 2, size // 2), np.float32))
+        grids[precision] = bundle.predict(thumbnail, np.zeros((m.slots, size // 2, size // 2), np.float32), codes)
+        assert bundle.segmenter is not None
+    for precision in ("fp16", "int8"):
+        difference = np.abs(grids[precision] - grids["fp32"])
+        assert 0 < difference.max() < 0.1
+        assert difference.mean() < 0.01
+
+
 def test_device() -> None:
     with pytest.raises(UsageError, match="device 'tpu', expected one of cpu, cuda"):
         ModelBundle(EMBEDDED, "tpu")
 
 
 def test_graph_is_named(tmp_path: Path) -> None:
-    written(tmp_path, GOOD)
+    written(tmp_path, {**GOOD, "graphs": {STUDENT: facts(b"no graph")}})
     (tmp_path / STUDENT).write_bytes(b"no graph")
     with pytest.raises(HueglassError, match=f"{STUDENT}: cannot be run: ") as caught:
         ModelBundle(tmp_path)
     assert "\n" not in str(caught.value)
+
+
+def test_graphs_are_those_that_the_manifest_describes(tmp_path: Path) -> None:
+    """Swapped, damaged, missing and forgotten ones are named before they are run."""
+    shutil.copytree(EMBEDDED, tmp_path / "bundle", ignore=shutil.ignore_patterns("looks", "*.py", "__pycache__"))
+    folder = tmp_path / "bundle"
+    student = (folder / STUDENT).read_bytes()
+    for content in (student[:-1] + bytes([student[-1] ^ 1]), student[:1000], (folder / LOOK_ENCODER).read_bytes()):
+        (folder / STUDENT).write_bytes(content)
+        with pytest.raises(HueglassError, match=f"{STUDENT}: is not the graph that {MANIFEST} describes") as caught:
+            ModelBundle(folder)
+        assert "\n" not in str(caught.value)
+    (folder / STUDENT).unlink()
+    with pytest.raises(HueglassError, match=f"{STUDENT}: cannot be read: No such file"):
+        ModelBundle(folder)
+    (folder / STUDENT).write_bytes(student)
+    manifest = json.loads((folder / MANIFEST).read_bytes())
+    del manifest["graphs"][LOOK_ENCODER]
+    bundle = ModelBundle(written(folder, manifest))
+    with pytest.raises(HueglassError, match=f"says nothing of {LOOK_ENCODER}"):
+        _ = bundle.encoder
+    del manifest["graphs"]["student.int8.onnx"]
+    written(folder, manifest)
+    with pytest.raises(UsageError, match="has no student in int8"):
+        ModelBundle(folder, precision="int8")
 
 
 def test_encoder_is_loaded_when_it_is_needed(tmp_path: Path) -> None:
