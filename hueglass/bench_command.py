@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import count, cycle
 from pathlib import Path
 
@@ -42,6 +43,8 @@ NAMES = {
     "resize": "thumbnail",
     "segmenter": "segmenter",
     "network": "network",
+    "network_1_thread": "network, 1 thread",
+    "network_int8_1_thread": "network in 8-bit integers, 1 thread",
     "smooth": "smoothing and cuts, of regions too",
     "render": "render",
     "render_1_thread": "render, 1 thread",
@@ -110,6 +113,7 @@ def _stages(height: int, width: int) -> dict[str, Callable[[], object]]:
         "resize": lambda: bundle.thumbnail(next(turns)),
         **_segmenter_stages(bundle, thumbnail),
         "network": lambda: bundle.predict(thumbnail, maps, codes),
+        **{name: partial(other.predict, thumbnail, maps, codes) for name, other in _on_one_thread().items()},
         "smooth": _smoothing(bundle, thumbnail, grid),
         "render": lambda: native.render(grid, next(turns), out),
         "render_1_thread": lambda: native.render(grid, next(turns), out, threads=1),
@@ -120,6 +124,12 @@ def _stages(height: int, width: int) -> dict[str, Callable[[], object]]:
         "frame_yuv": lambda: frame(plain, next(yuv_turns)),
         **_ffmpeg_stage(images),
     }
+
+
+def _on_one_thread() -> dict[str, ModelBundle]:
+    """As `video` and `live` run the network, whose other cores have other things to do."""
+    names = {"fp32": "network_1_thread", "int8": "network_int8_1_thread"}
+    return {name: ModelBundle(threads=1, precision=precision) for precision, name in names.items()}
 
 
 def _in_yuv(image: np.ndarray) -> YuvImage:

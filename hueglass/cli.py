@@ -47,6 +47,7 @@ Model = Annotated[
     Path | None, typer.Option("--model", metavar="DIR", help="Model bundle; the embedded one if left out.")
 ]
 Device = Annotated[str, typer.Option(help="Where the network runs: cpu or cuda.")]
+Precision = Annotated[str, typer.Option(help="Of the network: fp32, fp16 or int8 (as quick CPUs like it).")]
 AutoRegions = Annotated[
     bool, typer.Option("--auto-regions", help="Find sky, buildings, vegetation, ... by the model's segmenter.")
 ]
@@ -112,11 +113,12 @@ def photo(
     region: RegionStrengths = None,
     model: Model = None,
     device: Device = "cpu",
+    precision: Precision = "fp32",
 ) -> None:
     """One photograph in the light of another."""
     from hueglass.convert import choose_segmenter, convert_photo
 
-    bundle = _bundle(model, device)
+    bundle = _bundle(model, device, precision=precision)
     chosen = choose_segmenter(auto_regions, segmenter, labels, bundle, drawn=masks is not None)
     convert_photo(source, target, _choice(style, look), masks, chosen, _strength(strength, region), bundle)
 
@@ -143,6 +145,7 @@ def video(
     ray: Annotated[str | None, typer.Option(metavar="ADDRESS", help="A Ray cluster for a folder, or local.")] = None,
     model: Model = None,
     device: Device = "cpu",
+    precision: Precision = "fp32",
 ) -> None:
     """A clip in the light of a photograph: every frame, its time, the sound and the rotation kept.
 
@@ -168,6 +171,7 @@ def video(
         compare,
         model or EMBEDDED,
         device,
+        precision,
     )
     if os.path.isdir(source):  # of a name that is too long, too
         convert_folder(source, target, options, ray)
@@ -201,6 +205,7 @@ def live(
     seconds: Annotated[float | None, typer.Option(min=0.1, help="Stop after this long; else on `q`.")] = None,
     model: Model = None,
     device: Device = "cpu",
+    precision: Precision = "fp32",
 ) -> None:
     """A camera in the light of a photograph, in a window and as a virtual camera. Keys: `h` in the window."""
     _one_heap()
@@ -208,7 +213,7 @@ def live(
     from hueglass.live_command import LiveOptions, start_live
 
     # One thread: the other cores read, render and show, and no frame may wait for a prediction.
-    bundle = _bundle(model, device, threads=1)
+    bundle = _bundle(model, device, 1, precision)
     chosen = choose_segmenter(auto_regions, segmenter, labels, bundle)
     options = LiveOptions(camera, size, rate, _strength(strength, region), smoothing, virtual_camera, window, seconds)
     start_live(options, look or [], style or [], chosen, folder, bundle)
@@ -554,10 +559,10 @@ def _strength(everywhere: float, regions: list[str] | None):  # type: ignore[no-
     return Strength(everywhere, parse_regions(regions or []))
 
 
-def _bundle(folder: Path | None, device: str, threads: int = 0):  # type: ignore[no-untyped-def]
+def _bundle(folder: Path | None, device: str, threads: int = 0, precision: str = "fp32"):  # type: ignore[no-untyped-def]
     from hueglass.infer.bundle import EMBEDDED, ModelBundle
 
-    return ModelBundle(folder or EMBEDDED, device, threads)
+    return ModelBundle(folder or EMBEDDED, device, threads, precision)
 
 
 def _one_heap() -> None:

@@ -41,11 +41,12 @@ class VideoOptions:
     compare: bool = False
     model: Path = EMBEDDED
     device: str = "cpu"
+    precision: str = "fp32"
 
     def stylizer(self) -> Stylizer:
         """A new one, for one clip. Errors for whatever of the options does not fit."""
         # One thread: decoder and encoder keep the other cores busy; threads that wait for each other waste them.
-        bundle = ModelBundle(self.model, self.device, threads=1)
+        bundle = ModelBundle(self.model, self.device, 1, self.precision)
         found = choose_segmenter(self.auto_regions, self.segmenter, self.labels, bundle)
         check_strength(self.strength, () if found is None else found.names, found is not None)
         look = look_of(self.style, None, found, bundle)
