@@ -89,7 +89,7 @@ class _Reader(CalibrationDataReader):
     def __init__(self, feeds: list[Feeds]) -> None:
         self.feeds = iter(feeds)
 
-    def get_next(self) -> Feeds | None:  # type: ignore[override]
+    def get_next(self) -> Feeds | None:
         return next(self.feeds, None)
 
 

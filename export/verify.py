@@ -86,7 +86,7 @@ def shapes(manifest: Manifest) -> dict[str, tuple[dict[str, Shape], dict[str, Sh
     picture: Shape = (1, 3, size, size)
     frame: Shape = (1, 3, "height", "width")
     grid: Shape = (1, m.depth, m.cells, m.cells, 12)
-    found = {
+    found: dict[str, tuple[dict[str, Shape], dict[str, Shape]]] = {
         STUDENT: ({"thumbnail": picture, "regions": regions, "codes": codes}, {"coefficients": grid}),
         LOOK_ENCODER: ({"reference": picture, "regions": regions}, {"codes": codes}),
         SEGMENTER: ({"thumbnail": picture}, {"maps": (1, len(m.regions), half, half)}),
@@ -215,7 +215,8 @@ def _same(a: np.ndarray, b: np.ndarray) -> float:
 def _restyled(bundle: ModelBundle, frames: list[np.ndarray], **graphs: Callable) -> list[np.ndarray]:
     """Each frame in the light of the next one, float RGB, by the bundle's graphs or those given in their place."""
     student, encoder = graphs.get(STUDENT, bundle.student), graphs.get(LOOK_ENCODER, bundle.encoder)
-    maps = np.zeros(shapes(bundle.manifest)[STUDENT][0]["regions"], np.float32)
+    half = bundle.manifest.thumbnail // 2
+    maps = np.zeros((1, bundle.manifest.slots, half, half), np.float32)
     made = []
     for frame, style in zip(frames, frames[1:] + frames[:1], strict=True):
         codes = encoder(reference=_picture(bundle.thumbnail(style)), regions=maps)

@@ -46,7 +46,7 @@ LookName = Annotated[str | None, typer.Option("--look", metavar="NAME|FILE", hel
 Model = Annotated[
     Path | None, typer.Option("--model", metavar="DIR", help="Model bundle; the embedded one if left out.")
 ]
-Device = Annotated[str, typer.Option(help="Where the network runs: cpu or cuda.")]
+Device = Annotated[str, typer.Option(help="Where the network runs: cpu, cuda, tensorrt, or auto for the best here.")]
 Precision = Annotated[str, typer.Option(help="Of the network: fp32, fp16 or int8 (as quick CPUs like it).")]
 AutoRegions = Annotated[
     bool, typer.Option("--auto-regions", help="Find sky, buildings, vegetation, ... by the model's segmenter.")
@@ -389,13 +389,22 @@ def export(
     calibrate: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Photographs: try the student in 8-bit integers as well.")
     ] = None,
+    tensorrt: Annotated[bool, typer.Option("--tensorrt", help="Build engines for this machine's GPU as well.")] = False,
 ) -> None:
     """Write the model bundle of a checkpoint: ONNX graphs and their manifest, verified before anything is kept."""
     _needs_torch()
     from hueglass.export.onnx import export_bundle
+    from hueglass.infer.engines import unavailable
 
+    if tensorrt and (why := unavailable()) is not None:  # before the long work
+        raise HueglassError(f"--tensorrt: {why}")
     manifest = export_bundle(checkpoint, out, segmenter, calibrate)
     print(f"{out}: {manifest.model}, {len(manifest.graphs)} graphs, verified")
+    if tensorrt:
+        from hueglass.export.tensorrt import build_engines
+
+        for name in build_engines(out):
+            print(f"{out / name}: engine ready")
 
 
 @app.command()
@@ -419,8 +428,15 @@ def bench(
     path: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="Write the figures there as well.")
     ] = None,
+    device: Device = "cpu",
+    precision: Precision = "fp32",
 ) -> None:
     """How long every stage of a frame takes on this machine."""
+    if device != "cpu":
+        from hueglass.bench_cuda import run_cuda_bench
+
+        run_cuda_bench(device, precision, path)
+        return
     if clip is not None:
         from hueglass.bench_clip import run_clip_bench
 
@@ -562,7 +578,10 @@ def _strength(everywhere: float, regions: list[str] | None):  # type: ignore[no-
 def _bundle(folder: Path | None, device: str, threads: int = 0, precision: str = "fp32"):  # type: ignore[no-untyped-def]
     from hueglass.infer.bundle import EMBEDDED, ModelBundle
 
-    return ModelBundle(folder or EMBEDDED, device, threads, precision)
+    bundle = ModelBundle(folder or EMBEDDED, device, threads, precision)
+    if device != "cpu":
+        print(f"hueglass: the network runs on {bundle.device}", file=sys.stderr)
+    return bundle
 
 
 def _one_heap() -> None:

@@ -62,6 +62,8 @@ def convert_video(source: Path, target: Path, options: VideoOptions, note: Calla
     """
     not_an_input(target, source, options.style)
     stylizer = options.stylizer()
+    if options.device != "cpu":
+        note(f"the network runs on {stylizer.bundle.device}")
     with VideoSource(source) as clip, VideoSink(target, clip.info, source, options.encoding) as sink:
         for left_out in sink.left_out:
             note(f"{target}: left out {left_out}")

@@ -1,20 +1,49 @@
-"""Running one network graph: ONNX Runtime on the CPU or on CUDA."""
+"""Running one network graph: ONNX Runtime on the CPU or on CUDA, or a TensorRT engine."""
 
-from collections.abc import Iterator
+import contextlib
+import io
+import threading
+import warnings
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
+from . import engines
+from .engines import Precision, Profile, Shape, shown
 from .errors import HueglassError, UsageError
+from .files import existing_file
 
-DEVICES = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+DEVICES = ("cpu", "cuda", "tensorrt", "auto")
+"""What `open_graph` takes."""
+PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+"""What ONNX Runtime calls the devices that it serves here. Its own TensorRT provider is left out: it gives layers that
+it does not know to other providers and says nothing, and what it caches is under no check of ours."""
+KINDS: dict[str, np.dtype[Any]] = {
+    "tensor(float)": np.dtype(np.float32),
+    "tensor(float16)": np.dtype(np.float16),
+    "tensor(double)": np.dtype(np.float64),
+    "tensor(int64)": np.dtype(np.int64),
+    "tensor(int32)": np.dtype(np.int32),
+    "tensor(int8)": np.dtype(np.int8),
+    "tensor(uint8)": np.dtype(np.uint8),
+    "tensor(bool)": np.dtype(np.bool_),
+}
+"""What ONNX Runtime calls the tensors that numpy has too."""
+_ALIGNMENT = 256
+"""Bytes: TensorRT reads and writes at multiples of it alone."""
 
 
 class Graph(Protocol):
-    """A network: float32 arrays in, by name; its one output, float32, out."""
+    """A network: float32 arrays in, by name; its one output, float32, out. `device` is where it really runs."""
+
+    @property
+    def device(self) -> str: ...
 
     def __call__(self, /, **inputs: np.ndarray) -> np.ndarray: ...
 
@@ -28,16 +57,44 @@ class GraphInput:
     shape: tuple[int | None, ...]
 
 
+def open_graph(
+    path: Path, device: str = "cpu", threads: int = 0, profile: Profile | None = None
+) -> "OnnxGraph | TensorRtGraph":
+    """A graph file ready to run on one of DEVICES; `.device` of what is given says on which.
+
+    "auto" takes the best that works here: a TensorRT engine, else CUDA, else the CPU. A warning names what is
+    installed and does not work. Any other device is taken or refused: nothing falls back. `threads` is as in
+    OnnxGraph, `profile` as in TensorRtGraph. Errors as these have them, and UsageError for an unknown device.
+    """
+    if device not in DEVICES:
+        raise UsageError(f"device {device!r}, expected one of {', '.join(DEVICES)}")
+    if device == "tensorrt":
+        return TensorRtGraph(path, profile)
+    if device != "auto":
+        return OnnxGraph(path, device, threads)
+    existing_file(path)
+    if engines.unavailable() is None:
+        with _tried("TensorRT"):
+            return TensorRtGraph(path, profile)
+    if PROVIDERS["cuda"] in _onnxruntime().get_available_providers():
+        with _tried("CUDA"):
+            return OnnxGraph(path, "cuda", threads)
+    return OnnxGraph(path, "cpu", threads)
+
+
 class OnnxGraph:
-    """A graph file run by ONNX Runtime: of several outputs the first is given.
+    """A graph file run by ONNX Runtime on one of PROVIDERS: of several outputs the first is given.
 
     `threads` is the number of CPU threads, 0 for the runtime's own choice. UsageError for an unknown device;
     HueglassError if ONNX Runtime is not installed, the device is not there, or the file is no graph.
+
+    On CUDA, where all sizes are fixed, inputs and output stay at their place on the GPU, and the layers are recorded
+    once and launched together. Sums are float32 there as well, not TF32. Calls from several threads take turns.
     """
 
     def __init__(self, path: Path, device: str = "cpu", threads: int = 0) -> None:
-        if device not in DEVICES:
-            raise UsageError(f"device {device!r}, expected one of {', '.join(DEVICES)}")
+        if device not in PROVIDERS:
+            raise UsageError(f"device {device!r}, expected one of {', '.join(PROVIDERS)}")
         ort = _onnxruntime()
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
@@ -45,17 +102,17 @@ class OnnxGraph:
         # Threads that sleep between two layers cost a fifth of the time; threads that go on spinning after the
         # last one would take the cores from the renderer and the decoder.
         options.add_session_config_entry("session.force_spinning_stop", "1")
-        if DEVICES[device] not in ort.get_available_providers():
+        if PROVIDERS[device] not in ort.get_available_providers():
             raise HueglassError(f"device {device!r}: not in this ONNX Runtime, which has {_devices(ort)}")
-        providers = list(dict.fromkeys((DEVICES[device], DEVICES["cpu"])))
-        self._path = path
-        with _one_line(path):
-            self._session = ort.InferenceSession(str(path), options, providers=providers)
-        # Without this look the runtime falls back to the CPU and says nothing.
-        if DEVICES[device] not in self._session.get_providers():
-            raise HueglassError(f"device {device!r}: cannot be used here, expected a working driver and its libraries")
+        self._path, self.device = path, device
+        self._bound: _Bound | None = None
+        with _one_line(path, device):
+            if device == "cpu":
+                self._session = ort.InferenceSession(str(path), options, providers=[PROVIDERS["cpu"]])
+            else:
+                self._session, self._bound = _on_cuda(ort, path, options)
 
-    @property
+    @cached_property
     def inputs(self) -> list[GraphInput]:
         """What has to be given, in the order of the file."""
 
@@ -65,28 +122,231 @@ class OnnxGraph:
         return [GraphInput(x.name, x.type, sizes(x.shape)) for x in self._session.get_inputs()]
 
     def __call__(self, /, **inputs: np.ndarray) -> np.ndarray:  # an input of a stranger's graph may be named "self"
-        with _one_line(self._path):
-            return self._session.run(None, inputs)[0]
+        with _one_line(self._path, self.device):
+            if self._bound is None:
+                return self._session.run(None, inputs)[0]
+            # What is copied into place is not looked at: doubles would be read as floats.
+            _check_inputs(self._path, self.inputs, inputs)
+            return self._bound(inputs)
+
+
+class TensorRtGraph:
+    """A graph file run as a TensorRT engine on the GPU, built where the cache has none: of several outputs the first.
+
+    `profile` is for inputs with open sizes, `precision` for float32: see `engines`. UsageError for a missing file or
+    profile; HueglassError if TensorRT, CuPy or a GPU is not there, or the graph cannot be built or run.
+
+    Memory on the GPU is kept from call to call. Calls from several threads take turns.
+    """
+
+    device = "tensorrt"
+
+    def __init__(self, path: Path, profile: Profile | None = None, precision: Precision = "as-written") -> None:
+        self._path = path
+        self._cupy, self._trt = engines.import_cupy(), engines.import_tensorrt()
+        self._engine = engines.load_engine(path, profile, precision)
+        with _one_line(path, self.device):
+            names = [self._engine.get_tensor_name(i) for i in range(self._engine.num_io_tensors)]
+            takes = [self._engine.get_tensor_mode(name) == self._trt.TensorIOMode.INPUT for name in names]
+            self.inputs = [self._described(name) for name, is_input in zip(names, takes, strict=True) if is_input]
+            (self._output,) = (name for name, is_input in zip(names, takes, strict=True) if not is_input)
+            self._output_type = KINDS[self._described(self._output).kind]
+            self._context = self._done(self._engine.create_execution_context(), "made ready")
+            self._stream = self._cupy.cuda.Stream(non_blocking=True)
+        self._memory: dict[str, Any] = {}
+        self._lock = threading.Lock()
+
+    def __call__(self, /, **inputs: np.ndarray) -> np.ndarray:
+        """As `OnnxGraph`. HueglassError, one line, where an input does not fit or the GPU fails."""
+        with self._lock, _one_line(self._path, self.device), self._stream:
+            self._check(inputs)
+            sources = {name: np.ascontiguousarray(array) for name, array in inputs.items()}
+            for name, source in sources.items():
+                self._room(name, source.shape, source.dtype).set(source, stream=self._stream)
+            result = self._run({name: self._memory[name] for name in sources}).get(stream=self._stream)
+            self._stream.synchronize()  # CuPy before 13 leaves it to its callers
+            return result
+
+    def run_on_device(self, /, **inputs: Any) -> Any:
+        """CuPy arrays in, CuPy array out, nothing leaves the GPU and nothing is waited for.
+
+        Everything happens in the order of the caller's current stream. The result is this graph's own memory: the
+        next call overwrites it. Inputs are read where they lie if they are contiguous and lie at a multiple of 256
+        bytes, as whole CuPy arrays do. Errors as a call with numpy arrays, save that what fails on the GPU later is
+        found by the next that waits for it.
+        """
+        caller = self._cupy.cuda.get_current_stream()
+        with self._lock, _one_line(self._path, self.device), self._stream:
+            self._check(inputs)
+            self._stream.wait_event(caller.record())
+            result = self._run({name: self._in_place(name, array) for name, array in inputs.items()})
+            caller.wait_event(self._stream.record())
+            return result
+
+    def _described(self, name: str) -> GraphInput:
+        """An input, or the output, in ONNX Runtime's words."""
+        if self._engine.get_tensor_location(name) != self._trt.TensorLocation.DEVICE:
+            raise HueglassError(f"{self._path}: {name!r} sets the sizes of other tensors, which is not served")
+        dtype = np.dtype(self._trt.nptype(self._engine.get_tensor_dtype(name)))
+        kind = next(kind for kind, known in KINDS.items() if known == dtype)
+        shape = tuple(self._engine.get_tensor_shape(name))
+        return GraphInput(name, kind, tuple(None if n < 0 else n for n in shape))
+
+    def _check(self, inputs: Mapping[str, Any]) -> None:
+        _check_inputs(self._path, self.inputs, inputs)
+        for x in self.inputs:
+            if None not in x.shape:
+                continue
+            least, _, most = (tuple(shape) for shape in self._engine.get_tensor_profile_shape(x.name, 0))
+            shape = inputs[x.name].shape
+            if not all(low <= n <= high for low, n, high in zip(least, shape, most, strict=True)):
+                found = f"input {x.name!r} is {shown(shape)}"
+                raise HueglassError(f"{self._path}: {found}, expected {shown(least)} to {shown(most)} as built")
+
+    def _run(self, inputs: Mapping[str, Any]) -> Any:
+        """Queues the network for arrays on the GPU; gives the array that will hold the result."""
+        engines.said(self._trt)  # what is reported from here on is about this run
+        for name, array in inputs.items():
+            self._done(self._context.set_input_shape(name, array.shape), "given its shapes")
+            self._done(self._context.set_tensor_address(name, array.data.ptr), "given its inputs")
+        shape = tuple(self._context.get_tensor_shape(self._output))
+        if any(n < 0 for n in shape):
+            raise HueglassError(f"{self._path}: gives {shown(shape)}, expected sizes that follow from the input's")
+        result = self._room(self._output, shape, self._output_type)
+        self._done(self._context.set_tensor_address(self._output, result.data.ptr), "given its output")
+        self._done(self._context.execute_async_v3(self._stream.ptr), "run")
+        return result
+
+    def _room(self, name: str, shape: Shape, dtype: np.dtype) -> Any:
+        """The memory for a tensor: that of the call before, unless the shape is another."""
+        if name not in self._memory or self._memory[name].shape != shape:
+            self._memory.pop(name, None)  # before there is more
+            self._memory[name] = self._cupy.empty(shape, dtype)
+        return self._memory[name]
+
+    def _in_place(self, name: str, array: Any) -> Any:
+        """The caller's array, or a copy of it in our memory where TensorRT could not read it."""
+        if array.flags.c_contiguous and array.data.ptr % _ALIGNMENT == 0:
+            return array
+        room = self._room(name, array.shape, array.dtype)
+        room[...] = array
+        return room
+
+    def _done(self, answer: Any, what: str) -> Any:
+        """TensorRT answers False or None where something failed, and logs why."""
+        if answer is None or answer is False:
+            raise RuntimeError(engines.said(self._trt) or f"TensorRT says not why it cannot be {what}")
+        return answer
+
+
+class _Bound:
+    """A session on CUDA whose inputs and output stay where they are from call to call, as CUDA graphs demand.
+
+    ONNX Runtime records such a graph for the thread that runs it, and allows one thread only. Callers come and go, so
+    there is a thread here for all of them.
+    """
+
+    def __init__(self, ort: Any, session: Any) -> None:
+        def memory(x: Any) -> Any:
+            return ort.OrtValue.ortvalue_from_shape_and_type(x.shape, KINDS[x.type].type, "cuda", 0)
+
+        output = session.get_outputs()[0]
+        self._session, self._binding = session, session.io_binding()
+        self._inputs, self._output = {x.name: memory(x) for x in session.get_inputs()}, memory(output)
+        for name, value in self._inputs.items():
+            self._binding.bind_ortvalue_input(name, value)
+        self._binding.bind_ortvalue_output(output.name, self._output)
+        self._thread = ThreadPoolExecutor(1, "cuda-graph")
+        # The first run chooses algorithms and records them: here rather than on the first frame.
+        self({x.name: np.zeros(x.shape, KINDS[x.type]) for x in session.get_inputs()})
+
+    def __call__(self, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
+        return self._thread.submit(self._run, inputs).result()
+
+    def _run(self, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
+        for name, value in self._inputs.items():
+            value.update_inplace(np.ascontiguousarray(inputs[name]))
+        self._session.run_with_iobinding(self._binding)
+        return self._output.numpy()
+
+
+def _on_cuda(ort: Any, path: Path, options: Any) -> tuple[Any, _Bound | None]:
+    """A session on CUDA, and what runs it where all sizes are fixed. Graphs with loops or with layers that CUDA lacks
+    cannot be recorded: they are opened once more without."""
+    ort.set_default_logger_severity(4)  # a provider that cannot be loaded is reported below
+    with contextlib.redirect_stdout(io.StringIO()):  # so are missing libraries, which it would print
+        if hasattr(ort, "preload_dlls"):
+            ort.preload_dlls()
+    for recorded in ("1", "0"):
+        provider = (PROVIDERS["cuda"], {"enable_cuda_graph": recorded, "use_tf32": "0"})
+        try:
+            # Without `enable_fallback` it would print what fails, go on on the CPU, and call that a success.
+            session = ort.InferenceSession(
+                str(path), options, providers=[provider, PROVIDERS["cpu"]], enable_fallback=0
+            )
+            if PROVIDERS["cuda"] in session.get_providers():
+                if _all_fixed(session):
+                    return session, _Bound(ort, session)
+                if recorded == "0":
+                    return session, None
+        except Exception:
+            if recorded == "0":
+                raise
+    raise HueglassError("device 'cuda': cannot be used here, expected a working driver and its libraries")
+
+
+def _all_fixed(session: Any) -> bool:
+    tensors = [*session.get_inputs(), session.get_outputs()[0]]
+    return all(x.type in KINDS and all(isinstance(n, int) for n in x.shape) for x in tensors)
+
+
+def _check_inputs(path: Path, expected: list[GraphInput], given: Mapping[str, Any]) -> None:
+    """HueglassError, in one line, unless all inputs are there and are of the right type and shape."""
+    if {x.name for x in expected} != set(given):
+        names = ", ".join(sorted(given)) or "nothing"
+        raise HueglassError(f"{path}: cannot be run: given {names}, expected {', '.join(x.name for x in expected)}")
+    for x in expected:
+        array, dtype = given[x.name], KINDS[x.kind]
+        fits = len(array.shape) == len(x.shape) and all(
+            n in (None, m) for n, m in zip(x.shape, array.shape, strict=True)
+        )
+        if not fits or array.dtype != dtype:
+            found = f"input {x.name!r} is {array.dtype} {shown(array.shape)}"
+            wanted = shown(tuple(-1 if n is None else n for n in x.shape))
+            raise HueglassError(f"{path}: cannot be run: {found}, expected {dtype} {wanted}")
 
 
 @contextmanager
-def _one_line(path: Path) -> Iterator[None]:
-    """Turns any error of the runtime, which has a class per kind of trouble, into one line."""
+def _one_line(path: Path, device: str) -> Iterator[None]:
+    """Turns any error of the runtimes, which have a class per kind of trouble, into one line."""
     try:
         yield
+    except HueglassError:
+        raise
     except Exception as error:
-        raise HueglassError(f"{path}: cannot be run: {str(error).splitlines()[0]}") from None
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        if device != "cpu" and (isinstance(error, MemoryError) or engines.OUT_OF_MEMORY.search(reason)):
+            reason += f"; {engines.MEMORY_REMEDY}"
+        where = "" if device == "cpu" else f" on {device}"
+        raise HueglassError(f"{path}: cannot be run{where}: {reason}") from None
 
 
-def _devices(ort) -> str:  # type: ignore[no-untyped-def]
-    return ", ".join(name for name, provider in DEVICES.items() if provider in ort.get_available_providers())
+@contextmanager
+def _tried(name: str) -> Iterator[None]:
+    """For "auto": what cannot be used is a warning, and the next best is taken."""
+    try:
+        yield
+    except HueglassError as error:
+        warnings.warn(f"{error}; goes on without {name}", stacklevel=4)
 
 
-def _onnxruntime():  # type: ignore[no-untyped-def]
+def _devices(ort: Any) -> str:
+    return ", ".join(name for name, provider in PROVIDERS.items() if provider in ort.get_available_providers())
+
+
+def _onnxruntime() -> Any:
     try:
         import onnxruntime
     except ImportError:
         raise HueglassError('ONNX Runtime is not installed: pip install "hueglass[cpu]" or "hueglass[gpu]"') from None
-    if hasattr(onnxruntime, "preload_dlls"):
-        onnxruntime.preload_dlls()
     return onnxruntime

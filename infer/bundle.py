@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from .backends import Graph, OnnxGraph
+from .backends import Graph, open_graph
 from .bilateral import check_coefficients
 from .errors import HueglassError, UsageError, first_problem
 from .images import resized_square
@@ -94,9 +94,13 @@ class ModelBundle:
     def __init__(self, folder: Path = EMBEDDED, device: str = "cpu", threads: int = 0, precision: str = "fp32") -> None:
         self.folder = folder
         self.manifest = read_manifest(folder)
-        self._device, self._threads, self._precision = device, threads, precision
+        # "auto" in 8-bit integers is the CPU: nothing else is to try that graph.
+        self._device = "cpu" if precision == "int8" and device == "auto" else device
+        self._threads, self._precision = threads, precision
         if precision not in PRECISIONS:
             raise UsageError(f"precision {precision!r}, expected one of {', '.join(PRECISIONS)}")
+        if precision == "int8" and device not in ("cpu", "auto"):
+            raise UsageError(f"precision int8 on device {device!r}, expected the CPU, for which it is made")
         if twin(STUDENT, precision) not in self.manifest.graphs:
             raise UsageError(f"{folder}: has no student in {precision}, expected another precision")
         self.student: Graph = self._open(STUDENT)
@@ -106,7 +110,12 @@ class ModelBundle:
         name = twin(graph, self._precision)
         name = name if name in self.manifest.graphs else graph
         check_graph(self.folder, name, self.manifest)
-        return OnnxGraph(self.folder / name, self._device, self._threads)
+        return open_graph(self.folder / name, self._device, self._threads)
+
+    @property
+    def device(self) -> str:
+        """Where the networks really run: cpu, cuda or tensorrt."""
+        return self.student.device
 
     @cached_property
     def encoder(self) -> Graph:

@@ -7,8 +7,8 @@ import numpy as np
 
 THRESHOLD = 0.5
 """A score above this is a cut."""
-_SIZE = 32
-_BINS = 8
+SIZE = 32
+BINS = 8
 
 
 @dataclass(frozen=True)
@@ -57,12 +57,12 @@ def _distance(before: _Summary, after: _Summary) -> float:
 
 
 def _standardised(thumbnail: np.ndarray) -> np.ndarray:
-    small = cv2.resize(thumbnail, (_SIZE, _SIZE), interpolation=cv2.INTER_AREA)
+    small = cv2.resize(thumbnail, (SIZE, SIZE), interpolation=cv2.INTER_AREA)
     grey = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY).astype(np.float32)
     # What is added keeps a flat picture from dividing by 0; much more would take a low contrast for a change.
     return (grey - grey.mean()) / (grey.std() + 0.2)
 
 
 def _histogram(thumbnail: np.ndarray) -> np.ndarray:
-    counts = cv2.calcHist([thumbnail], [0, 1, 2], None, [_BINS] * 3, [0, 256] * 3)
-    return cv2.GaussianBlur(counts.reshape(_BINS * _BINS, _BINS), (3, 3), 0).ravel() / counts.sum()
+    counts = cv2.calcHist([thumbnail], [0, 1, 2], None, [BINS] * 3, [0, 256] * 3)
+    return cv2.GaussianBlur(counts.reshape(BINS * BINS, BINS), (3, 3), 0).ravel() / counts.sum()

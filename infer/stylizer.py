@@ -1,6 +1,7 @@
 """Stylizer: from a frame to the same frame in another light. Every picture and every video goes this way."""
 
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -8,6 +9,7 @@ from . import native
 from .bundle import ModelBundle
 from .frame import AnyImage, Frame
 from .look import Look, assign
+from .native import cuda
 from .region_smoother import RegionSmoother
 from .regions import Regions, believed, no_regions
 from .scene_cut import CutDetector
@@ -61,14 +63,20 @@ class Stylizer:
         regions = believed(self.segmenter(thumbnail))
         return regions if self.region_smoother is None else self.region_smoother.update(regions, time, fresh)
 
+    @cached_property
+    def _on_gpu(self) -> bool:
+        return self.bundle.device != "cpu" and cuda.available()
+
     def no_regions(self) -> Regions:
         """Those of a frame of which nothing is known."""
         return no_regions(self.bundle.manifest.thumbnail // 2)
 
     def render(self, frame: Frame[AnyImage], coefficients: np.ndarray) -> Frame[AnyImage]:
-        """The frame through the coefficients, at its full size."""
+        """The frame through the coefficients, at its full size; on the GPU where the network runs there."""
         image: np.ndarray | YuvImage
-        if isinstance(frame.image, YuvImage):
+        if self._on_gpu:
+            image = cuda.render_host(coefficients, frame.image)
+        elif isinstance(frame.image, YuvImage):
             image = native.render_yuv(coefficients, frame.image, self.threads)
         else:
             image = native.render(coefficients, frame.image, threads=self.threads)

@@ -1,0 +1,697 @@
+"""The CUDA renderer against the references, on two machines.
+
+Where CuPy has a device, the real thing runs there (marked gpu). Everywhere, the same render.cu is compiled for the CPU
+(see cuda_on_cpu.h) and called through the same cuda.py, with as much of CuPy as that uses made of numpy. A CPU shows
+neither the speed nor what comes of threads in lockstep. That NVIDIA's compiler takes the kernels is tested where its
+library is installed, which needs no device.
+"""
+
+import ctypes
+import ctypes.util
+import importlib.util
+import re
+import shutil
+import subprocess
+import sys
+import warnings
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from test_bilateral_agree import CASES, assert_agree, expected, noise, random_grid
+
+from hueglass.infer import bilateral, images, native, yuv
+from hueglass.infer.errors import HueglassError
+from hueglass.infer.native import cuda
+from hueglass.infer.yuv import YuvImage
+
+SHARE = 0.001
+"""The share of values that may differ at all, by one level: only where a sum falls on a rounding boundary."""
+FITTING = [case for case in CASES if case != "largest"]
+KINDS = [(matrix, full) for matrix in (1, 5, 9) for full in (False, True)]
+SIZES = [(34, 66), (33, 65), (1, 1), (2, 2), (3, 1), (1, 130), (61, 83)]
+
+# ----------------------------------------------------------------------------------- the two machines
+
+
+class ArrayOnCpu(np.ndarray):
+    """What cuda.py asks of a cupy.ndarray, and numpy has not."""
+
+    @property
+    def data(self) -> Any:  # type: ignore[override]
+        return SimpleNamespace(ptr=self.ctypes.data)
+
+    @property
+    def device(self) -> Any:
+        return SimpleNamespace(id=0)
+
+
+class OutOfMemoryOnCpu(MemoryError):
+    """Stands for cupy.cuda.memory.OutOfMemoryError."""
+
+
+class CupyOnCpu:
+    """As much of CuPy as cuda.py uses. Memory can be limited as in CuPy's pool, and is free when arrays are gone."""
+
+    ndarray = ArrayOnCpu
+    THREADS = 32
+    """More of them in a block only take longer on a CPU."""
+
+    def __init__(self, library: ctypes.CDLL) -> None:
+        self._library = library
+        self._used, self._limit = 0, 0
+        self.cuda = SimpleNamespace(
+            runtime=SimpleNamespace(getDeviceCount=lambda: 1, getDevice=lambda: 0),
+            memory=SimpleNamespace(OutOfMemoryError=OutOfMemoryOnCpu),
+            compiler=SimpleNamespace(CompileException=SyntaxError),
+        )
+
+    def empty(self, shape: tuple[int, ...], dtype: type) -> ArrayOnCpu:
+        array = np.empty(shape, dtype).view(ArrayOnCpu)
+        if self._limit and self._used + array.nbytes > self._limit:
+            raise OutOfMemoryOnCpu(f"out of memory allocating {array.nbytes} bytes")
+        self._used += array.nbytes
+        weakref.finalize(array, self._release, array.nbytes)
+        return array
+
+    def _release(self, size: int) -> None:
+        self._used -= size
+
+    def asarray(self, array: np.ndarray) -> ArrayOnCpu:
+        copy = self.empty(array.shape, array.dtype)  # type: ignore[arg-type]
+        copy[...] = array
+        return copy
+
+    def asnumpy(self, array: ArrayOnCpu, out: np.ndarray | None = None) -> np.ndarray:
+        out = np.empty(array.shape, array.dtype) if out is None else out
+        assert out.flags.c_contiguous
+        out[...] = array
+        return out
+
+    def get_default_memory_pool(self) -> Any:
+        def set_limit(size: int) -> None:
+            self._limit = size
+
+        return SimpleNamespace(free_all_blocks=lambda: None, set_limit=set_limit)
+
+    def RawModule(self, code: str, options: tuple[str, ...]) -> Any:
+        """The kernels that the library was made of, whatever the code."""
+        assert code == cuda.SOURCE.read_text()
+        return SimpleNamespace(get_function=lambda name: lambda *args, **kwargs: self._launch(name, *args, **kwargs))
+
+    def _launch(
+        self, name: str, grid: tuple[int, ...], block: tuple[int, ...], args: tuple[Any, ...], shared_mem: int
+    ) -> None:
+        arguments = [np.asarray(argument) for argument in args]
+        assert all(argument.size == 1 for argument in arguments)  # as CuPy demands
+        pointers = (ctypes.c_void_p * len(args))(*(argument.ctypes.data for argument in arguments))
+        blocks, threads = (ctypes.c_uint * 2)(*grid), min(block[0], self.THREADS)
+        assert self._library.launch_kernel(name.encode(), blocks, threads, shared_mem, pointers) == 0
+
+
+@pytest.fixture(scope="session")
+def library(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
+    """render.cu compiled for the CPU."""
+    compiler = shutil.which("g++")
+    if compiler is None:
+        pytest.skip("there is no g++")
+    tests, out = Path(__file__).parent, tmp_path_factory.mktemp("cuda") / "kernels.so"
+    options = ["-std=c++20", "-O2", "-shared", "-fPIC", "-pthread", "-Wall", "-Wextra", "-Wno-unknown-pragmas"]
+    # A word that begins between two words is read all the same here, and is an error on a device: here it traps.
+    options += ["-fsanitize=alignment", "-fsanitize-undefined-trap-on-error"]
+    probe = "#include <thread>\nstd::jthread t;"
+    tried = subprocess.run(
+        [compiler, *options, "-xc++", "-fsyntax-only", "-"], input=probe, text=True, capture_output=True
+    )
+    if tried.returncode:
+        pytest.skip("this g++ does not know C++20")
+    done = subprocess.run([compiler, *options, tests / "cuda_on_cpu.cpp", "-o", out], text=True, capture_output=True)
+    assert done.returncode == 0, done.stderr
+    return ctypes.CDLL(str(out))
+
+
+@pytest.fixture
+def on_cpu(library: ctypes.CDLL, monkeypatch: pytest.MonkeyPatch) -> CupyOnCpu:
+    """CuPy made of numpy, in place of CuPy."""
+    fake = CupyOnCpu(library)
+    monkeypatch.setitem(sys.modules, "cupy", fake)  # type: ignore[arg-type]
+    return fake
+
+
+@pytest.fixture(params=["cpu", pytest.param("gpu", marks=pytest.mark.gpu)])
+def cupy(request: pytest.FixtureRequest) -> Any:
+    """CuPy made of numpy, and CuPy."""
+    if request.param == "cpu":
+        return request.getfixturevalue("on_cpu")
+    try:
+        return cuda._cupy()
+    except HueglassError as error:
+        pytest.skip(str(error))
+
+
+# ------------------------------------------------------------------------------------------ thumbnails
+
+
+@pytest.mark.parametrize("size", [(97, 131), (256, 300), (64, 64), (31, 47), (1, 500)])
+def test_thumbnails_are_means_over_areas(cupy: Any, size: tuple[int, int]) -> None:
+    image = noise(*size)
+    found = cupy.asnumpy(cuda.thumbnail(cupy.asarray(image), 24))
+    if min(size) >= 24:
+        wanted = cv2.resize(image.astype(np.float32), (24, 24), interpolation=cv2.INTER_AREA)
+        assert np.abs(found - wanted).max() <= 0.51
+        near = images.resized_square(image, 24).astype(int)
+        assert np.abs(found - near).mean() < 12  # of noise, which is where the two differ most
+    assert found.shape == (24, 24, 3)
+
+
+def test_thumbnails_come_in_batches(cupy: Any) -> None:
+    frames = np.stack([noise(40, 60), noise(40, 60)[::-1], np.full((40, 60, 3), 7, np.uint8)])
+    together = cupy.asnumpy(cuda.thumbnail(cupy.asarray(frames), 16))
+    for frame, found in zip(frames, together, strict=True):
+        alone = cuda.thumbnail(cupy.asarray(np.ascontiguousarray(frame)), 16)
+        np.testing.assert_array_equal(found, cupy.asnumpy(alone))
+    assert (together[2] == 7).all()
+
+
+# ------------------------------------------------------------------------------------------------ RGB
+
+
+@pytest.mark.parametrize("case", FITTING)
+def test_agrees_with_the_reference(cupy: Any, case: str) -> None:
+    grid, image, reference = expected(case)
+    assert_agree(cupy.asnumpy(cuda.render(cupy.asarray(grid), cupy.asarray(image))), reference, SHARE)
+
+
+@pytest.mark.parametrize("case", ["grey ramp", "colour ramps", "7x5", "uneven"])
+def test_agrees_with_the_compiled_renderer(cupy: Any, case: str) -> None:
+    grid, image, _ = expected(case)
+    result = cupy.asnumpy(cuda.render(cupy.asarray(grid), cupy.asarray(image)))
+    assert_agree(result, native.render(grid, image), 0.06)
+
+
+def test_the_identity_changes_no_level(cupy: Any) -> None:
+    image = expected("colour ramps")[1]
+    result = cuda.render(cupy.asarray(bilateral.identity_grid()), cupy.asarray(image))
+    np.testing.assert_array_equal(cupy.asnumpy(result), image)
+
+
+@pytest.mark.parametrize("threads", [1, 7, 100])
+def test_any_number_of_threads_does_it(on_cpu: CupyOnCpu, threads: int) -> None:
+    grid, image, reference = expected("7x5")
+    on_cpu.THREADS = threads
+    assert_agree(on_cpu.asnumpy(cuda.render(on_cpu.asarray(grid), on_cpu.asarray(image))), reference, SHARE)
+
+
+@pytest.mark.parametrize("begin", range(5))
+def test_rows_may_lie_apart(cupy: Any, begin: int) -> None:
+    """From any byte on, aligned or not, at any width; what lies between is not touched."""
+    grid, image = random_grid(), noise(6, 50)
+    for width in (1, 4, 7, 16, 33):
+        wide, canvas = cupy.asarray(image), cupy.asarray(np.full((6, 61, 3), 99, np.uint8))
+        part = np.s_[:, begin : begin + width]
+        target = canvas[:, 2 : 2 + width]
+        assert cuda.render(cupy.asarray(grid), wide[part], target) is target
+        result = cupy.asnumpy(canvas)
+        assert_agree(result[:, 2 : 2 + width], bilateral.render(grid, image[part]), SHARE)
+        assert (result[:, :2] == 99).all()
+        assert (result[:, 2 + width :] == 99).all()
+
+
+def test_in_place_and_bgr(cupy: Any) -> None:
+    grid, image = random_grid(), noise(31, 653)
+    wanted = cupy.asnumpy(cuda.render(cupy.asarray(grid), cupy.asarray(image)))
+    device = cupy.asarray(np.ascontiguousarray(image[..., ::-1]))
+    assert cuda.render(cupy.asarray(grid), device, device, bgr=True) is device
+    np.testing.assert_array_equal(cupy.asnumpy(device)[..., ::-1], wanted)
+
+
+def test_batches_have_a_grid_for_each_frame(cupy: Any) -> None:
+    grids = np.stack([random_grid(spread=spread) for spread in (0.1, 0.3, 1)])
+    images = np.stack([noise(11, 20 + i)[:, :20] for i in range(6)])
+    result = cuda.render(cupy.asarray(grids), cupy.asarray(images)[::2])
+    assert result.shape == (3, 11, 20, 3)
+    for one, grid, image in zip(cupy.asnumpy(result), grids, images[::2], strict=True):
+        assert_agree(one, bilateral.render(grid, image), SHARE)
+
+
+def test_parts_of_a_frame_are_what_they_are_in_the_whole(cupy: Any) -> None:
+    grid, image = cupy.asarray(random_grid()), cupy.asarray(noise(37, 20))
+    whole = cupy.asnumpy(cuda.render(grid, image))
+    for top, bottom in ((0, 5), (5, 6), (6, 37)):
+        part = cuda.render(grid, image[top:bottom], first_row=top, height=37)
+        np.testing.assert_array_equal(cupy.asnumpy(part), whole[top:bottom])
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 3e38, -3e38])
+def test_survives_wild_numbers(cupy: Any, value: float) -> None:
+    """Nothing is promised about the colours, except black for NaN, and that nothing is written beside the frame."""
+    wild = np.full(bilateral.GRID_SHAPE, value, np.float32)
+    wild[::2] *= -1
+    canvas = cupy.asarray(np.full((9, 30, 3), 99, np.uint8))
+    cuda.render(cupy.asarray(wild), cupy.asarray(noise(9, 20)), canvas[:, 5:25])
+    result = cupy.asnumpy(canvas)
+    assert (result[:, [*range(5), *range(25, 30)]] == 99).all()
+    if np.isnan(value):
+        assert (result[:, 5:25] == 0).all()
+
+
+def test_a_stream(cupy: Any) -> None:
+    """Work is queued while the stream is the current one."""
+    seen = []
+    launch = cuda._launch
+
+    @contextmanager
+    def stream() -> Iterator[None]:
+        seen.append("in")
+        yield
+        seen.append("out")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cuda, "_launch", lambda *args: (seen.append("launch"), launch(*args)))
+        cuda.render(cupy.asarray(random_grid()), cupy.asarray(noise(4, 4)), stream=stream())
+    assert seen == ["in", "launch", "out"]
+
+
+@pytest.mark.gpu
+def test_a_stream_of_a_device() -> None:
+    try:
+        real = cuda._cupy()
+    except HueglassError as error:
+        pytest.skip(str(error))
+    grid, image, reference = expected("641x359")
+    stream = real.cuda.Stream(non_blocking=True)
+    with stream:
+        inputs = real.asarray(grid), real.asarray(image)
+    result = cuda.render(*inputs, stream=stream)
+    stream.synchronize()
+    assert_agree(real.asnumpy(result), reference, SHARE)
+
+
+# --------------------------------------------------------------------------------------------- Y'CbCr
+
+
+def noisy(height: int, width: int, matrix: int = 1, full: bool = False) -> YuvImage:
+    rng = np.random.default_rng(height * 1000 + width)
+    half = ((height + 1) // 2, (width + 1) // 2)
+    luma, cb, cr = (rng.integers(0, 256, size, np.uint8) for size in ((height, width), half, half))
+    return YuvImage((luma, cb, cr), matrix, full)
+
+
+def rendered_nv12(cupy: Any, grid: np.ndarray, image: YuvImage, **arguments: Any) -> tuple[np.ndarray, ...]:
+    luma, *chroma = image.planes
+    both = cupy.asarray(np.stack(chroma, axis=-1))
+    result = cuda.render_nv12(
+        cupy.asarray(grid), cupy.asarray(luma), both, *image.weights, image.full_range, **arguments
+    )
+    y, uv = (cupy.asnumpy(plane) for plane in result)
+    return y, uv[..., 0], uv[..., 1]
+
+
+def rendered_planes(cupy: Any, grid: np.ndarray, image: YuvImage, **arguments: Any) -> tuple[np.ndarray, ...]:
+    planes = tuple(cupy.asarray(plane) for plane in image.planes)
+    result = cuda.render_yuv420(cupy.asarray(grid), planes, *image.weights, image.full_range, **arguments)
+    return tuple(cupy.asnumpy(plane) for plane in result)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize(("matrix", "full"), KINDS)
+def test_yuv_agrees_with_the_reference(cupy: Any, matrix: int, full: bool, size: tuple[int, int]) -> None:
+    grid, image = random_grid(), noisy(*size, matrix, full)
+    wanted = yuv.render(grid, image)
+    nv12, planar = rendered_nv12(cupy, grid, image), rendered_planes(cupy, grid, image)
+    for plane, same, reference in zip(nv12, planar, wanted.planes, strict=True):
+        assert_agree(plane, reference, SHARE)
+        np.testing.assert_array_equal(plane, same)
+
+
+@pytest.mark.parametrize(("matrix", "full"), KINDS)
+def test_yuv_agrees_with_the_compiled_renderer(cupy: Any, matrix: int, full: bool) -> None:
+    grid, image = random_grid(), noisy(61, 83, matrix, full)
+    wanted = native.render_yuv(grid, image)
+    for plane, reference in zip(rendered_nv12(cupy, grid, image), wanted.planes, strict=True):
+        assert_agree(plane, reference, 0.1)
+
+
+@pytest.mark.parametrize("case", ["colour ramps", "pixels on cell centres", "uneven", "single cell", "ten depths"])
+def test_yuv_of_other_grids(cupy: Any, case: str) -> None:
+    grid, pixels, _ = expected(case)
+    image = yuv.from_rgb(pixels / np.float32(255))
+    for plane, reference in zip(rendered_nv12(cupy, grid, image), yuv.render(grid, image).planes, strict=True):
+        assert_agree(plane, reference, SHARE)
+
+
+def test_yuv_in_place_with_rows_apart(cupy: Any) -> None:
+    """As in a decoder's surface: chroma below luma in one piece of memory, rows wider than the picture."""
+    grid, image = random_grid(), noisy(22, 331)
+    wanted = yuv.render(grid, image).planes
+    surface = np.full((33, 340), 99, np.uint8)
+    surface[:22, :331] = image.planes[0]
+    surface[22:, 0:332:2], surface[22:, 1:332:2] = image.planes[1:]
+    device = cupy.asarray(surface)
+    luma, chroma = device[:22, :331], device[22:, :332].reshape(11, 166, 2)
+    cuda.render_nv12(cupy.asarray(grid), luma, chroma, *image.weights, False, out=(luma, chroma))
+    result = cupy.asnumpy(device)
+    assert_agree(result[:22, :331], wanted[0], SHARE)
+    assert_agree(result[22:, 0:332:2], wanted[1], SHARE)
+    assert_agree(result[22:, 1:332:2], wanted[2], SHARE)
+    assert (result[:22, 331:] == 99).all()
+    assert (result[22:, 332:] == 99).all()
+
+
+def test_yuv_in_batches(cupy: Any) -> None:
+    grids = np.stack([random_grid(spread=spread) for spread in (0.1, 0.3, 1)])
+    images = [noisy(13, 20 + 2 * i) for i in range(3)]
+    images = [YuvImage((i.planes[0][:, :20], i.planes[1][:, :10], i.planes[2][:, :10])) for i in images]
+    luma, cb, cr = (cupy.asarray(np.stack([image.planes[k] for image in images])) for k in range(3))
+    result = cuda.render_yuv420(cupy.asarray(grids), (luma, cb, cr), *images[0].weights, False)
+    for n, (grid, image) in enumerate(zip(grids, images, strict=True)):
+        for plane, reference in zip(result, yuv.render(grid, image).planes, strict=True):
+            assert_agree(cupy.asnumpy(plane)[n], reference, SHARE)
+
+
+def test_yuv_parts_of_a_frame(cupy: Any) -> None:
+    grid, image = random_grid(), noisy(37, 21)
+    whole = rendered_nv12(cupy, grid, image)
+    luma, cb, cr = image.planes
+    for top, bottom in ((0, 4), (4, 6), (6, 37)):
+        half = slice(top // 2, (bottom + 1) // 2)
+        part = YuvImage((luma[top:bottom], cb[half], cr[half]))
+        for render in (rendered_nv12, rendered_planes):
+            y, *chroma = render(cupy, grid, part, first_row=top, height=37)
+            np.testing.assert_array_equal(y, whole[0][top:bottom])
+            for plane, wanted in zip(chroma, whole[1:], strict=True):
+                np.testing.assert_array_equal(plane, wanted[half])
+
+
+# --------------------------------------------------------------------------- frames of the host's memory
+
+
+@pytest.fixture
+def parts(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
+    """The first row and the number of rows of each launch."""
+    seen: list[tuple[int, int]] = []
+    size_of = cuda._size
+
+    def noted(rows: int, width: int, first_row: int, height: int, in_pairs: bool = False) -> np.ndarray:
+        seen.append((first_row, rows))
+        return size_of(rows, width, first_row, height, in_pairs)
+
+    monkeypatch.setattr(cuda, "_size", noted)
+    return seen
+
+
+@contextmanager
+def limited(cupy: Any, size: int) -> Iterator[None]:
+    """Lets the device have no more than so many bytes."""
+    pool = cupy.get_default_memory_pool()
+    pool.free_all_blocks()
+    pool.set_limit(size=size)
+    try:
+        yield
+    finally:
+        pool.set_limit(size=0)
+
+
+GRID_BYTES = bilateral.identity_grid().nbytes
+
+
+def same(a: np.ndarray | YuvImage, b: np.ndarray | YuvImage) -> bool:
+    return all(np.array_equal(x, y) for x, y in zip(cuda._planes_of(a), cuda._planes_of(b), strict=True))
+
+
+@pytest.mark.parametrize("image", [noise(101, 96), noisy(101, 96)], ids=["rgb", "yuv"])
+def test_host_frames_go_to_the_device_whole(cupy: Any, parts: list, image: np.ndarray | YuvImage) -> None:
+    grid = random_grid()
+    result = cuda.render_host(grid, image)
+    assert parts == [(0, 101)]
+    wanted = yuv.render(grid, image) if isinstance(image, YuvImage) else bilateral.render(grid, image)
+    for plane, reference in zip(cuda._planes_of(result), cuda._planes_of(wanted), strict=True):
+        assert_agree(plane, reference, SHARE)
+
+
+@pytest.mark.parametrize(
+    ("image", "size"),
+    [(noise(101, 96), 8000), (noisy(101, 96), 5000), (noise(17, 96), 4700)],
+    ids=["rgb", "yuv", "low"],
+)
+def test_host_frames_without_memory_go_in_parts(
+    cupy: Any, parts: list, image: np.ndarray | YuvImage, size: int
+) -> None:
+    """To the same pixels; of 101 rows in 26, after 101 and 52 were too many, with nothing rendered twice."""
+    grid = random_grid()
+    whole = cuda.render_host(grid, image)
+    parts.clear()
+    with limited(cupy, GRID_BYTES + size), warnings.catch_warnings():
+        warnings.simplefilter("error")
+        result = cuda.render_host(grid, image)
+    assert same(result, whole)
+    height = image.shape[0]
+    assert parts == ([(0, 26), (26, 26), (52, 26), (78, 23)] if height == 101 else [(0, 16), (16, 1)])
+
+
+@pytest.mark.parametrize("image", [noise(101, 96), noisy(101, 96)], ids=["rgb", "yuv"])
+def test_host_frames_without_any_memory_stay_on_the_cpu(cupy: Any, parts: list, image: np.ndarray | YuvImage) -> None:
+    grid = random_grid()
+    with limited(cupy, GRID_BYTES + 1500), pytest.warns(RuntimeWarning, match="rendering on the CPU") as caught:
+        result = cuda.render_host(grid, image)
+    assert len(caught) == 1
+    assert parts == []
+    wanted = native.render_yuv(grid, image) if isinstance(image, YuvImage) else native.render(grid, image)
+    assert same(result, wanted)
+
+
+def test_host_frames_of_any_layout(cupy: Any) -> None:
+    grid, image = random_grid(), noise(20, 30)
+    wanted = cuda.render_host(grid, image)
+    for view in (image[::-1], image.transpose(1, 0, 2), image[..., ::-1], image[:, 3:9]):
+        assert same(cuda.render_host(grid, view), cuda.render_host(grid, view.copy(order="C")))
+    assert same(cuda.render_host(grid, image[..., ::-1], bgr=True)[..., ::-1], wanted)  # type: ignore[index]
+
+
+def test_host_frames_are_checked(cupy: Any) -> None:
+    with pytest.raises(HueglassError, match="the frame is float32"):
+        cuda.render_host(random_grid(), np.zeros((4, 4, 3), np.float32))
+    with pytest.raises(HueglassError, match="the frame is uint8"):
+        cuda.render_host(random_grid(), np.zeros((0, 4, 3), np.uint8))
+    with pytest.raises(HueglassError, match="NaN"):
+        cuda.render_host(np.full(bilateral.GRID_SHAPE, np.nan, np.float32), noise(4, 4))
+
+
+# --------------------------------------------------------------------------------------- at the door
+
+
+def refused(message: str, render: Callable[..., Any], *arguments: Any, **named: Any) -> None:
+    with pytest.raises(HueglassError, match=message) as error:
+        render(*arguments, **named)
+    assert "\n" not in str(error.value)
+
+
+def test_refuses_grids(cupy: Any) -> None:
+    image, grid = cupy.asarray(noise(4, 4)), random_grid()
+    refused(r"the grid is a builtins.list, expected a CuPy array", cuda.render, grid.tolist(), image)
+    refused(r"the grid is float64 .*, expected float32", cuda.render, cupy.asarray(grid.astype(np.float64)), image)
+    for shape in ((8, 16, 16), (8, 16, 16, 11), (1, 65, 1, 12), (1, 1, 0, 12), (0, 1, 1, 1, 12), (1,) * 5 + (12,)):
+        refused("the grid is float32", cuda.render, cupy.asarray(np.zeros(shape, np.float32)), image)
+    refused("the grid is not contiguous", cuda.render, cupy.asarray(grid)[::2], image)
+    refused(
+        r"the frame is uint8 \(4, 4, 3\), expected uint8 \(1, height, width, 3\)",
+        cuda.render,
+        cupy.asarray(grid[None]),
+        image,
+    )
+
+
+def test_refuses_grids_that_a_block_has_no_memory_for(cupy: Any) -> None:
+    image = noisy(4, 4)
+    largest = cupy.asarray(random_grid((64, 1, 16)))
+    assert cuda.render(largest, cupy.asarray(noise(4, 4))).shape == (4, 4, 3)
+    refused(
+        "depth 64 times its width 16 is 1024, expected at most 512",
+        rendered_nv12,
+        cupy,
+        random_grid((64, 1, 16)),
+        image,
+    )
+    assert rendered_nv12(cupy, random_grid((32, 1, 16)), image)[0].shape == (4, 4)
+    refused(
+        "depth 64 times its width 17 is 1088, expected at most 1024",
+        cuda.render,
+        cupy.asarray(random_grid((64, 1, 17))),
+        cupy.asarray(noise(4, 4)),
+    )
+
+
+def test_refuses_frames(cupy: Any) -> None:
+    grid, image = cupy.asarray(random_grid()), cupy.asarray(noise(8, 9))
+    expects = r"expected uint8 \(height, width, 3\)"
+    refused("the frame is a numpy.ndarray, expected a CuPy array", cuda.render, grid, noise(8, 9))
+    for wrong in (
+        np.zeros((4, 4, 3), np.int8),
+        np.zeros((4, 4), np.uint8),
+        np.zeros((4, 4, 4), np.uint8),
+        np.zeros((1, 4, 4, 3), np.uint8),
+        np.zeros((0, 4, 3), np.uint8),
+    ):
+        refused(expects, cuda.render, grid, cupy.asarray(wrong))
+    for view in (image[:, ::2], image[..., ::-1], image[::-1], image.transpose(1, 0, 2)):
+        refused("the frame has strides", cuda.render, grid, view)
+    refused(r"out is uint8 \(7, 9, 3\), expected uint8 \(8, 9, 3\)", cuda.render, grid, image, image[:7])
+    refused("out overlaps the frame", cuda.render, grid, image[:-1], image[1:])
+
+
+def test_refuses_planes(cupy: Any) -> None:
+    grid = cupy.asarray(random_grid())
+    luma, chroma = cupy.asarray(np.zeros((6, 8), np.uint8)), cupy.asarray(np.zeros((3, 4, 2), np.uint8))
+    plane = cupy.asarray(np.zeros((3, 4), np.uint8))
+    weights = (0.2126, 0.0722, False)
+    refused(r"luma is uint8 \(3, 4, 2\)", cuda.render_nv12, grid, chroma, luma, *weights)
+    refused(
+        r"chroma is uint8 \(2, 4, 2\), expected uint8 \(3, 4, 2\)", cuda.render_nv12, grid, luma, chroma[:2], *weights
+    )
+    refused(r"chroma is uint8 \(3, 4\), expected uint8 \(3, 4, 2\)", cuda.render_nv12, grid, luma, plane, *weights)
+    refused(r"chroma is uint8 \(3, 4, 2\)", cuda.render_yuv420, grid, (luma, plane, chroma), *weights)
+    refused("chroma has strides", cuda.render_nv12, grid, luma, chroma[..., ::-1], *weights)
+    refused("out is uint8", cuda.render_nv12, grid, luma, chroma, *weights, out=(luma, plane))
+    refused("kr 0.5 and kb 0.5 are no luma weights", cuda.render_nv12, grid, luma, chroma, 0.5, 0.5, False)
+    refused("whole pairs", cuda.render_nv12, grid, luma, chroma, *weights, first_row=1, height=20)
+    refused("whole pairs", cuda.render_nv12, grid, luma[:5], chroma, *weights, height=20)
+    refused(
+        "6 rows from row 16 on, expected them among the frame's 20",
+        cuda.render_nv12,
+        grid,
+        luma,
+        chroma,
+        *weights,
+        first_row=16,
+        height=20,
+    )
+
+
+def test_refuses_arrays_of_another_device(on_cpu: CupyOnCpu) -> None:
+    on_cpu.cuda.runtime.getDevice = lambda: 1
+    refused(
+        "the grid is on CUDA device 0, expected the current one, 1", cuda.render, on_cpu.asarray(random_grid()), None
+    )
+
+
+def test_without_cupy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "cupy", None)
+    assert not cuda.available()
+    message = r'^CuPy is not installed: pip install "hueglass\[gpu\]"$'
+    refused(message, cuda.render, None, None)
+    refused(message, cuda.render_nv12, None, None, None, 0.2126, 0.0722, False)
+    refused(message, cuda.render_host, random_grid(), noise(4, 4))
+
+
+def test_with_a_broken_cupy(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(name: str) -> None:
+        raise ImportError("\nlibcudart.so.13: not found\nReinstall it.")
+
+    monkeypatch.setattr(importlib, "import_module", broken)
+    assert not cuda.available()
+    refused(r"^CuPy cannot be used: libcudart.so.13: not found$", cuda.render, None, None)
+
+
+def test_without_a_device(on_cpu: CupyOnCpu) -> None:
+    def no_driver() -> int:
+        raise RuntimeError("cudaErrorInsufficientDriver: CUDA driver version is insufficient")
+
+    assert cuda.available()
+    on_cpu.cuda.runtime.getDeviceCount = no_driver
+    assert not cuda.available()
+    refused("^no CUDA device can be used: cudaErrorInsufficientDriver", cuda.render_host, random_grid(), noise(4, 4))
+    on_cpu.cuda.runtime.getDeviceCount = lambda: 0
+    refused("^no CUDA device can be used: none is there$", cuda.render, None, None)
+
+
+def test_kernels_that_do_not_compile(on_cpu: CupyOnCpu, monkeypatch: pytest.MonkeyPatch) -> None:
+    def compile(code: str, options: tuple[str, ...]) -> None:
+        raise on_cpu.cuda.compiler.CompileException("render.cu(1): error: no such type\n  byte b;\n")
+
+    monkeypatch.setattr(on_cpu, "RawModule", compile)
+    refused("^CUDA: render.cu.1.: error: no such type$", cuda.render_host, random_grid(), noise(4, 4))
+
+
+# ----------------------------------------------------------------------------------- NVIDIA's compiler
+
+
+class Nvrtc:
+    """The library that CuPy compiles with, without CuPy and without a device."""
+
+    def __init__(self, library: ctypes.CDLL) -> None:
+        self._library = library
+
+    def architectures(self) -> list[int]:
+        count = ctypes.c_int()
+        assert self._library.nvrtcGetNumSupportedArchs(ctypes.byref(count)) == 0
+        found = (ctypes.c_int * count.value)()
+        assert self._library.nvrtcGetSupportedArchs(found) == 0
+        return list(found)
+
+    def compile(self, kind: str, *options: str) -> tuple[str, bytes]:
+        """The compiler's log, and `kind`: PTX or CUBIN."""
+        program = ctypes.c_void_p()
+        create = self._library.nvrtcCreateProgram
+        assert create(ctypes.byref(program), cuda.SOURCE.read_bytes(), b"render.cu", 0, None, None) == 0
+        # What CuPy gives to every kernel, and what cuda.py asks for.
+        every = [*options, "--std=c++17", "-ftz=true", "--device-as-default-execution-space"]
+        strings = (ctypes.c_char_p * len(every))(*(option.encode() for option in every))
+        status = self._library.nvrtcCompileProgram(program, len(every), strings)
+        log = self._text(program, "ProgramLog").rstrip(b"\0").decode()
+        assert status == 0, log
+        result = self._text(program, kind)
+        self._library.nvrtcDestroyProgram(ctypes.byref(program))
+        return log, result
+
+    def _text(self, program: ctypes.c_void_p, what: str) -> bytes:
+        size = ctypes.c_size_t()
+        assert getattr(self._library, f"nvrtcGet{what}Size")(program, ctypes.byref(size)) == 0
+        buffer = ctypes.create_string_buffer(size.value)
+        assert getattr(self._library, f"nvrtcGet{what}")(program, buffer) == 0
+        return buffer.raw
+
+
+@pytest.fixture(scope="module")
+def nvrtc() -> Nvrtc:
+    """That of the wheels of nvidia, which CuPy and torch bring, or of the system."""
+    spec = importlib.util.find_spec("nvidia")
+    folders = [Path(folder) for folder in (spec.submodule_search_locations or [] if spec else [])]
+    files = [f for folder in folders for f in sorted(folder.glob("*/lib/libnvrtc*.so.*")) if ".alt." not in f.name]
+    try:
+        for builtins in files:
+            if "builtins" in builtins.name:
+                ctypes.CDLL(str(builtins))  # NVRTC looks for it by its name, and finds what is loaded
+        found = [str(f) for f in files if "builtins" not in f.name] or [ctypes.util.find_library("nvrtc")]
+        if found[0] is not None:
+            return Nvrtc(ctypes.CDLL(found[0]))
+    except OSError as error:
+        pytest.skip(f"NVRTC cannot be loaded: {error}")
+    pytest.skip("NVRTC is not installed")
+
+
+def test_the_compiler_takes_the_kernels(nvrtc: Nvrtc) -> None:
+    """For every architecture that it knows, with all numbers of a thread in registers."""
+    known = nvrtc.architectures()
+    assert {80, 90} <= set(known)
+    for architecture in known:
+        log, ptx = nvrtc.compile("PTX", f"--gpu-architecture=compute_{architecture}")
+        assert re.findall(rb"\.entry (\w+)", ptx) == [b"render_rgb", b"render_yuv", b"thumbnail"]
+        assert b".local" not in ptx
+        assert log == ""
+
+
+@pytest.mark.parametrize("architecture", [80, 90])
+def test_the_kernels_spill_no_registers(nvrtc: Nvrtc, architecture: int) -> None:
+    """In machine code, as CuPy has it made."""
+    log, code = nvrtc.compile("CUBIN", f"--gpu-architecture=sm_{architecture}", "--ptxas-options=-v")
+    assert code[1:4] == b"ELF"
+    found = re.findall(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads", log)
+    if not found:
+        pytest.skip("this NVRTC says nothing of registers")
+    assert found == [("0", "0", "0")] * 3
