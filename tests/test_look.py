@@ -26,7 +26,7 @@ from hueglass.infer.look import (
 from hueglass.infer.regions import Mask, Regions, no_regions, regions_of
 from hueglass.infer.stylizer import Stylizer
 
-MANIFEST = Manifest(format=2, model="a-model", thumbnail=64, slots=8, tones=3, code=16, depth=8, cells=16)
+MANIFEST = Manifest(format=3, model="a-model", thumbnail=64, slots=8, tones=3, code=16, depth=8, cells=16, graphs={})
 
 
 def look_of(*names: str) -> Look:
