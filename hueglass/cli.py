@@ -31,6 +31,8 @@ look_app = typer.Typer(help="Looks: the light of a reference photograph, kept in
 app.add_typer(look_app, name="look")
 evaluate_app = typer.Typer(help="Measure models and other methods.", no_args_is_help=True)
 app.add_typer(evaluate_app, name="evaluate")
+web_app = typer.Typer(help="The page for glasses and phones, on any web host.", no_args_is_help=True)
+app.add_typer(web_app, name="web")
 study_app = typer.Typer(help="A blind survey of methods, side by side.", no_args_is_help=True)
 app.add_typer(study_app, name="study")
 
@@ -217,6 +219,43 @@ def live(
     chosen = choose_segmenter(auto_regions, segmenter, labels, bundle)
     options = LiveOptions(camera, size, rate, _strength(strength, region), smoothing, virtual_camera, window, seconds)
     start_live(options, look or [], style or [], chosen, folder, bundle)
+
+
+@app.command()
+def serve(
+    host: Annotated[str, typer.Option(help="Where to listen; beyond this machine by TLS and a token.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any that is free.")] = 8787,
+    open_browser: Annotated[bool, typer.Option("--open/--no-open", help="Show the page here.")] = True,
+    look: Annotated[
+        list[str] | None, typer.Option("--look", metavar="NAME|FILE", help="A look to offer; repeat. All if left out.")
+    ] = None,
+    certificate: Annotated[Path | None, typer.Option(metavar="PEM", help="Your own, with --key.")] = None,
+    key: Annotated[Path | None, typer.Option(metavar="PEM", help="Of the certificate.")] = None,
+    max_clients: Annotated[int, typer.Option(min=1, max=1000, help="At a time.")] = 32,
+    model: Model = None,
+    device: Device = "cpu",
+) -> None:
+    """A page that turns the browser of a phone, a headset or glasses into a window on the restyled world."""
+    _one_heap()
+    from hueglass.serve_command import require_packages
+    from hueglass.serve_command import serve as run_server
+
+    require_packages()
+    run_server(host, port, open_browser, look or [], _bundle(model, device), certificate, key, max_clients)
+
+
+@web_app.command("build")
+def web_build(
+    folder: Annotated[Path, typer.Option("-o", "--out", metavar="DIR", help="New, empty, or an older site.")],
+    look: Annotated[
+        list[str] | None, typer.Option("--look", metavar="NAME|FILE", help="A look to offer; repeat. All if left out.")
+    ] = None,
+    model: Model = None,
+) -> None:
+    """A static site that restyles the camera in the page itself, without a server of ours. Needs npm."""
+    from hueglass.web_command import build_web
+
+    build_web(folder, look or [], _bundle(model, "cpu"))
 
 
 @look_app.command("make")

@@ -89,8 +89,8 @@ def resized_square(image: np.ndarray, size: int) -> np.ndarray:
     """`image`, (H, W) or (H, W, 1 to 4), at `size` x `size`: averaged when it shrinks, bilinear when it grows.
 
     The one way to thumbnails and their region maps: the network is to see frames as it saw its training data. What is
-    averaged is always two pixels by two, after a bilinear step to where that fits: the same as the mean over the exact
-    area to half a level, and up to five times faster.
+    averaged is always two pixels by two, after a bilinear step to where that fits: on average within a level of the
+    mean over the exact area, and up to five times faster.
     """
     if min(image.shape[:2]) <= size:
         return cv2.resize(image, (size, size), interpolation=cv2.INTER_LINEAR)

@@ -5,7 +5,6 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
-from fnmatch import fnmatch
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -177,10 +176,9 @@ def test_package_dir_maps_each_folder_of_the_top_level() -> None:
 def test_every_data_file_is_packaged() -> None:
     data = [p for folder in FOLDERS for p in _files(folder) if p.suffix not in {".py", ".so", ".pyd", ".pyc"}]
     patterns = SETUPTOOLS["package-data"]
-    left_out = [
-        p for p in data if not any(fnmatch(p.name, pattern) for pattern in patterns.get(_package(p.parent), []))
-    ]
-    assert left_out == []
+    packages = {_package(path.parent): path.parent for path in MODULES.values()}
+    packaged = {p for name, kinds in patterns.items() for kind in kinds for p in packages[name].glob(kind)}
+    assert [p for p in data if p not in packaged] == []
     suffixes = {p.suffix or p.name for p in data}
     assert {".yaml", ".look", ".onnx", ".json", ".cpp", ".typed"} <= suffixes
 
