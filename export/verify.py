@@ -13,7 +13,7 @@ from onnx import numpy_helper
 
 from hueglass.datasets.photos import street_photos
 from hueglass.infer.backends import OnnxGraph
-from hueglass.infer.bilateral import apply_affine, guide_map, slice_grid
+from hueglass.infer.bilateral import slice_colours
 from hueglass.infer.bundle import (
     LOOK_ENCODER,
     PORTABLE,
@@ -24,6 +24,7 @@ from hueglass.infer.bundle import (
     ModelBundle,
     Shape,
     check_graph,
+    planar,
     read_manifest,
     twin,
 )
@@ -202,7 +203,7 @@ def _twins(bundle: ModelBundle, precision: str, frames: list[np.ndarray], broken
     other = twin(SEGMENTER, precision)
     if other in manifest.graphs and other not in broken:
         graphs = [OnnxGraph(folder / file) for file in (SEGMENTER, other)]
-        maps = [[graph(thumbnail=_picture(bundle.thumbnail(frame))) for frame in frames] for graph in graphs]
+        maps = [[graph(thumbnail=planar(bundle.thumbnail(frame))) for frame in frames] for graph in graphs]
         same = float(np.mean([(np.abs(a - b) <= 0.02).mean() for a, b in zip(*maps, strict=True)]))
         yield Check(other, "beside fp32", f"{same:.3%} of maps within .02", same >= HALF_SHARE)
 
@@ -219,16 +220,11 @@ def _restyled(bundle: ModelBundle, frames: list[np.ndarray], **graphs: Callable)
     maps = np.zeros((1, bundle.manifest.slots, half, half), np.float32)
     made = []
     for frame, style in zip(frames, frames[1:] + frames[:1], strict=True):
-        codes = encoder(reference=_picture(bundle.thumbnail(style)), regions=maps)
+        codes = encoder(reference=planar(bundle.thumbnail(style)), regions=maps)
         codes[:, : bundle.manifest.slots] = 0  # no region is known: tones alone
-        grid = student(thumbnail=_picture(bundle.thumbnail(frame)), regions=maps, codes=codes)[0]
-        made.append(_sliced(grid, frame))
+        grid = student(thumbnail=planar(bundle.thumbnail(frame)), regions=maps, codes=codes)[0]
+        made.append(slice_colours(grid, _colours(frame)))
     return made
-
-
-def _sliced(grid: np.ndarray, frame: np.ndarray) -> np.ndarray:
-    colours = frame.astype(np.float32) / 255
-    return np.clip(apply_affine(slice_grid(grid, guide_map(colours)), colours), 0, 1)
 
 
 def _portable(bundle: ModelBundle, name: str, street: np.ndarray) -> Iterator[Check]:
@@ -238,9 +234,9 @@ def _portable(bundle: ModelBundle, name: str, street: np.ndarray) -> Iterator[Ch
     maps, codes = assign(look, no_regions(bundle.manifest.thumbnail // 2), bundle.manifest.slots)
     for height, width in PORTABLE_SIZES:
         frame = cv2.resize(street, (width, height), interpolation=cv2.INTER_LINEAR)
-        wanted = _sliced(bundle.predict(bundle.thumbnail(frame), maps, codes), frame)
+        wanted = slice_colours(bundle.predict(bundle.thumbnail(frame), maps, codes), _colours(frame))
         try:
-            found = graph(frame=_picture(frame), regions=maps[None], codes=codes[None])[0].transpose(1, 2, 0)
+            found = graph(frame=planar(frame), regions=maps[None], codes=codes[None])[0].transpose(1, 2, 0)
         except HueglassError as error:
             yield Check(name, f"at {width}x{height}", str(error), False)
             continue
@@ -248,6 +244,5 @@ def _portable(bundle: ModelBundle, name: str, street: np.ndarray) -> Iterator[Ch
         yield Check(name, f"at {width}x{height}", f"{share:.3%} of values within a level", share >= PORTABLE_SHARE)
 
 
-def _picture(image: np.ndarray) -> np.ndarray:
-    """(H, W, 3) uint8 to (1, 3, H, W) float32 in [0, 1]."""
-    return np.ascontiguousarray(image.transpose(2, 0, 1)[None], np.float32) / 255
+def _colours(frame: np.ndarray) -> np.ndarray:
+    return frame.astype(np.float32) / 255

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from hueglass.bench_command import megabytes
 from hueglass.infer.errors import HueglassError
 from hueglass.infer.files import existing_file, whole_file, writable_place
 from hueglass.infer.look import embedded_looks
@@ -93,4 +94,4 @@ def _timed(command: Sequence[str]) -> tuple[float, float]:
         process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise HueglassError(said.strip().splitlines()[-1] if said.strip() else f"{command[0]} failed")
-    return time.perf_counter() - began, usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e6
+    return time.perf_counter() - began, megabytes(usage)

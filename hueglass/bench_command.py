@@ -6,7 +6,7 @@ import resource
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -76,10 +76,11 @@ def run_bench(path: Path | None) -> None:
     console = Console()
     with console.status("timing") if console.is_terminal else nullcontext():
         timings = [timing for shape in SIZES.values() for timing in _time_size(*shape)]
-    console.print(_table(timings))
-    console.print(f"resident memory at its highest: {_resident_mb():.0f} MB", highlight=False)
+    console.print(table(timings, _machine(), NAMES, SIZES))
+    resident = megabytes(resource.getrusage(resource.RUSAGE_SELF))
+    console.print(f"resident memory at its highest: {resident:.0f} MB", highlight=False)
     if path is not None:
-        report = {"machine": _machine(), "results": [asdict(t) for t in timings], "rss_mb": round(_resident_mb(), 1)}
+        report = {"machine": _machine(), "results": [asdict(t) for t in timings], "rss_mb": round(resident, 1)}
         with whole_file(path) as temporary:
             temporary.write_text(json.dumps(report, indent=1))
 
@@ -194,15 +195,22 @@ def _times(stage: Callable[[], object]) -> list[float]:
     return times
 
 
-def _table(timings: list[Timing]) -> Table:
-    table = Table(title=f"milliseconds a frame (95 % are below), {_machine()}", title_justify="left")
-    for column in ("", *SIZES):
-        table.add_column(column, justify="right" if column else "left")
+def table(
+    timings: list[Timing],
+    machine: str,
+    names: Mapping[str, str],
+    sizes: Mapping[str, tuple[int, int]],
+    digits: int = 2,
+) -> Table:
+    """Medians, and what 95 % are below, of the stages `names` (what they are called in words) at `sizes`."""
+    made = Table(title=f"milliseconds a frame (95 % are below), {machine}", title_justify="left")
+    for column in ("", *sizes):
+        made.add_column(column, justify="right" if column else "left")
     found = {(t.stage, (t.height, t.width)): t for t in timings}
-    for stage, name in NAMES.items():
-        row = [found.get((stage, shape)) for shape in SIZES.values()]
-        table.add_row(name, *(f"{t.median_ms:.2f} ({t.p95_ms:.2f})" if t else "" for t in row))
-    return table
+    for stage, name in names.items():
+        row = [found.get((stage, shape)) for shape in sizes.values()]
+        made.add_row(name, *(f"{t.median_ms:.{digits}f} ({t.p95_ms:.{digits}f})" if t else "" for t in row))
+    return made
 
 
 def _machine() -> str:
@@ -210,6 +218,6 @@ def _machine() -> str:
     return f"{platform.processor() or platform.machine()} ({path}), {native.cores()} cores, {platform.system()}"
 
 
-def _resident_mb() -> float:
-    """The highest resident memory of this process so far, in MB: Linux counts in KiB, macOS in bytes."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e6
+def megabytes(usage: resource.struct_rusage) -> float:
+    """The highest resident memory of a process, in MB: Linux counts in KiB, macOS in bytes."""
+    return usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e6

@@ -14,9 +14,8 @@ from typing import Any
 
 import numpy as np
 from rich.console import Console
-from rich.table import Table
 
-from hueglass.bench_command import Timing
+from hueglass.bench_command import Timing, table
 from hueglass.infer.bundle import ModelBundle
 from hueglass.infer.device import DeviceStylizer
 from hueglass.infer.engines import current_gpu, import_cupy
@@ -46,7 +45,7 @@ def run_cuda_bench(device: str, precision: str, path: Path | None) -> None:
     bundle = ModelBundle(device=device, precision=precision)
     timings = [timing for shape in SIZES.values() for timing in time_size(cupy, bundle, *shape)]
     machine = f"{gpu.name}, network by {bundle.student.device} in {precision}"
-    Console().print(_table(timings, machine))
+    Console().print(table(timings, machine, NAMES, SIZES, digits=3))
     for name, shape in SIZES.items():
         copy, render = (_median(timings, stage, shape) for stage in ("copy", "render"))
         Console().print(f"{name}: the renderer reaches {copy / render:.0%} of a copy's speed", highlight=False)
@@ -103,14 +102,3 @@ def _times(cupy: Any, stage: Callable[[], object]) -> list[float]:
 
 def _median(timings: list[Timing], stage: str, shape: tuple[int, int]) -> float:
     return next(t.median_ms for t in timings if t.stage == stage and (t.height, t.width) == shape)
-
-
-def _table(timings: list[Timing], machine: str) -> Table:
-    table = Table(title=f"milliseconds a frame (95 % are below), {machine}", title_justify="left")
-    for column in ("", *SIZES):
-        table.add_column(column, justify="right" if column else "left")
-    found = {(t.stage, (t.height, t.width)): t for t in timings}
-    for stage, name in NAMES.items():
-        row = [found[stage, shape] for shape in SIZES.values()]
-        table.add_row(name, *(f"{t.median_ms:.3f} ({t.p95_ms:.3f})" for t in row))
-    return table

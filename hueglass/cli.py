@@ -237,10 +237,8 @@ def serve(
 ) -> None:
     """A page that turns the browser of a phone, a headset or glasses into a window on the restyled world."""
     _one_heap()
-    from hueglass.serve_command import require_packages
     from hueglass.serve_command import serve as run_server
 
-    require_packages()
     run_server(host, port, open_browser, look or [], _bundle(model, device), certificate, key, max_clients)
 
 

@@ -4,7 +4,6 @@ A clip that is there whole was done by an earlier run; the folder keeps in RECOR
 never holds clips of two kinds.
 """
 
-import gc
 import hashlib
 import json
 from collections.abc import Generator, Iterable
@@ -94,7 +93,6 @@ def _convert(options: VideoOptions, clip: Clip) -> Notes | HueglassError:
 def _in_turn(convert: "partial[Notes | HueglassError]", clips: Iterable[Clip]) -> Outcomes:
     for clip in clips:
         yield clip, convert(clip)
-        gc.collect()  # PyAV keeps a first frame whose side data was read in a circle
 
 
 def _report(outcomes: Outcomes, total: int, shown: bool) -> int:

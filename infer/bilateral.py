@@ -83,6 +83,11 @@ def apply_affine(matrices: np.ndarray, image: np.ndarray) -> np.ndarray:
     return np.einsum("...ij,...j->...i", m[..., :3], image) + m[..., 3]
 
 
+def slice_colours(grid: np.ndarray, colours: np.ndarray, rows: slice = slice(None), height: int = 0) -> np.ndarray:
+    """Slice and apply: sRGB (h, W, 3) in [0, 1] through the grid, clipped to [0, 1]; `rows` as in `slice_grid`."""
+    return np.clip(apply_affine(slice_grid(grid, guide_map(colours), rows, height), colours), 0, 1)
+
+
 def render(grid: np.ndarray, image: np.ndarray) -> np.ndarray:
     """Slice and apply: the frame (H, W, 3) uint8 sRGB through the grid, rounded and clipped to uint8.
 
@@ -94,6 +99,5 @@ def render(grid: np.ndarray, image: np.ndarray) -> np.ndarray:
     for top in range(0, height, band):
         rows = slice(top, min(top + band, height))
         pixels = image[rows].astype(np.float32) / 255
-        matrices = slice_grid(grid, guide_map(pixels), rows, height)
-        out[rows] = np.floor(np.clip(apply_affine(matrices, pixels), 0, 1) * 255 + 0.5)
+        out[rows] = np.floor(slice_colours(grid, pixels, rows, height) * 255 + 0.5)
     return out

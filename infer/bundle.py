@@ -138,14 +138,14 @@ class ModelBundle:
     def predict(self, thumbnail: np.ndarray, maps: np.ndarray, codes: np.ndarray) -> np.ndarray:
         """Coefficients (depth, cells, cells, 12) for a thumbnail (T, T, 3) uint8, the maps of its regions
         (slots, T/2, T/2) and the codes (slots + tones, code) of a look."""
-        grid = self.student(thumbnail=_planar(thumbnail), regions=maps[None], codes=codes[None])
+        grid = self.student(thumbnail=planar(thumbnail), regions=maps[None], codes=codes[None])
         m = self.manifest
         return check_coefficients(self._checked(STUDENT, grid[0], (m.depth, m.cells, m.cells, 12)))
 
     def encode(self, thumbnail: np.ndarray, maps: np.ndarray) -> np.ndarray:
         """Codes (slots + tones, code) of a reference's regions and tones, from its thumbnail (T, T, 3) uint8 and
         the maps of its regions (slots, T/2, T/2)."""
-        codes = self.encoder(reference=_planar(thumbnail), regions=maps[None])
+        codes = self.encoder(reference=planar(thumbnail), regions=maps[None])
         m = self.manifest
         return self._checked(LOOK_ENCODER, codes[0], (m.slots + m.tones, m.code))
 
@@ -182,6 +182,6 @@ def read_manifest(folder: Path) -> Manifest:
         raise HueglassError(f"{path}: broken bundle: {first_problem(error)}") from None
 
 
-def _planar(thumbnail: np.ndarray) -> np.ndarray:
-    """(T, T, 3) uint8 to (1, 3, T, T) float32 in [0, 1]."""
-    return cv2.dnn.blobFromImage(thumbnail, 1 / 255)
+def planar(image: np.ndarray) -> np.ndarray:
+    """A picture (H, W, 3) uint8 as graphs take it: (1, 3, H, W) float32 in [0, 1]."""
+    return cv2.dnn.blobFromImage(image, 1 / 255)

@@ -4,7 +4,6 @@ A thread reads as fast as frames come and keeps the last; whoever is slow misses
 camera that goes away is opened again until it is back.
 """
 
-import gc
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -150,4 +149,3 @@ def _play(path: Path, rate: float | None) -> Iterator[Picture]:
                 began = time.perf_counter() - due if began is None else began
                 time.sleep(max(0.0, began + due - time.perf_counter()))
                 yield frame.image
-        gc.collect()  # PyAV keeps a first frame whose side data was read in a circle: 3 MB and more with every round

@@ -149,11 +149,12 @@ class VideoSource:
         count = stream.frames or None
         if count is None and duration and stream.average_rate:
             count = round(duration * stream.average_rate)
-        matrix = first.side_data.get("DISPLAYMATRIX")
         try:
             color = frame_color(first)
         except HueglassError as error:
             raise HueglassError(f"{self._path}: {error}") from None
+        # PyAV keeps a frame whose side data was read in a circle, megabytes until Python looks for such: a tiny one.
+        matrix = first.reformat(width=16, height=16, format="gray").side_data.get("DISPLAYMATRIX")
         return VideoInfo(
             path=self._path,
             width=first.width,

@@ -77,18 +77,12 @@ def from_rgb(colours: np.ndarray, matrix: int = 1, full_range: bool = False) -> 
 
 def render(grid: np.ndarray, image: YuvImage) -> YuvImage:
     """The picture through the grid (gd, gh, gw, 12)."""
-    return from_rgb(_sliced(grid, image), image.matrix, image.full_range)
+    return from_rgb(bilateral.slice_colours(grid, to_rgb(image)), image.matrix, image.full_range)
 
 
 def render_to_rgb(grid: np.ndarray, image: YuvImage) -> np.ndarray:
     """The picture through the grid (gd, gh, gw, 12), as (H, W, 3) uint8 sRGB."""
-    return _bytes(255 * _sliced(grid, image))
-
-
-def _sliced(grid: np.ndarray, image: YuvImage) -> np.ndarray:
-    colours = to_rgb(image)
-    matrices = bilateral.slice_grid(grid, bilateral.guide_map(colours))
-    return np.clip(bilateral.apply_affine(matrices, colours), 0, 1)
+    return _bytes(255 * bilateral.slice_colours(grid, to_rgb(image)))
 
 
 def thumbnail(image: YuvImage, size: int) -> np.ndarray:

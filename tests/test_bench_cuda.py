@@ -6,9 +6,9 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
 import pytest
 from test_cuda_renderer import CupyOnCpu, library, on_cpu  # noqa: F401  # fixtures
+from test_device import array_module
 
 from hueglass import bench_cuda
 from hueglass.infer import engines
@@ -36,14 +36,12 @@ class Clock:
 def fake(on_cpu: CupyOnCpu, monkeypatch: pytest.MonkeyPatch) -> Any:  # noqa: F811
     """CuPy of numpy that also has events, and a GPU of that name."""
     clock = Clock()
-    own = {"asarray": lambda x, dtype=None: on_cpu.asarray(np.asarray(x, dtype)), "asnumpy": on_cpu.asnumpy}
-    own["empty"] = on_cpu.empty
     cuda = SimpleNamespace(
         Event=clock.event,
         get_elapsed_time=lambda begin, end: end.at - begin.at,
         get_current_stream=lambda: SimpleNamespace(synchronize=lambda: None),
     )
-    made = SimpleNamespace(cuda=cuda, **{n: getattr(np, n) for n in np.__all__ if n not in own}, **own)
+    made = array_module(on_cpu, cuda=cuda, empty=on_cpu.empty)
     monkeypatch.setattr(bench_cuda, "import_cupy", lambda: made)
     monkeypatch.setattr(bench_cuda, "current_gpu", lambda: SimpleNamespace(name="a GPU"))
     real = bench_cuda.ModelBundle

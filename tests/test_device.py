@@ -29,13 +29,17 @@ def scene(seed: int, size: tuple[int, int] = (270, 480)) -> np.ndarray:
     return cv2.resize(small, size[::-1], interpolation=cv2.INTER_CUBIC)
 
 
+def array_module(fake: CupyOnCpu, **more: Any) -> SimpleNamespace:
+    """numpy with what CuPy has besides."""
+    own = {"asarray": lambda x, dtype=None: fake.asarray(np.asarray(x, dtype)), "asnumpy": fake.asnumpy, **more}
+    return SimpleNamespace(**{name: getattr(np, name) for name in np.__all__ if name not in own}, **own)
+
+
 @pytest.fixture(params=["cpu", pytest.param("gpu", marks=pytest.mark.gpu)])
 def xp(request: pytest.FixtureRequest) -> Any:
     """CuPy, or numpy with what CuPy has besides."""
     if request.param == "cpu":
-        fake = request.getfixturevalue("on_cpu")
-        own = {"asarray": lambda x, dtype=None: fake.asarray(np.asarray(x, dtype)), "asnumpy": fake.asnumpy}
-        return SimpleNamespace(**{name: getattr(np, name) for name in np.__all__ if name not in own}, **own)
+        return array_module(request.getfixturevalue("on_cpu"))
     try:
         return cuda._cupy()
     except HueglassError as error:

@@ -1,6 +1,7 @@
 """Videos: every frame at its own time, sound untouched, colours right, damage reported, outputs whole or absent."""
 
 import errno
+import gc
 import os
 import subprocess
 from dataclasses import replace
@@ -306,6 +307,23 @@ def test_titles_and_languages_come_along(tmp_path: Path) -> None:
             sink.write(frame)
     assert len(sink.left_out) == 1
     assert "subtitle" in sink.left_out[0]
+
+
+def test_no_picture_waits_for_the_garbage_collector(media: ModuleType, tmp_path: Path) -> None:
+    """A clip that is opened again and again would fill the memory with first frames."""
+    path = media.Clip().write(tmp_path / "a.mp4")
+    gc.collect()
+    gc.set_debug(gc.DEBUG_SAVEALL)
+    try:
+        with VideoSource(path) as source:
+            assert len(list(source)) == 15
+        del source
+        gc.collect()
+        left = [(o.width, o.height) for o in gc.garbage if isinstance(o, av.VideoFrame)]
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
+    assert all(width <= 16 and height <= 16 for width, height in left)
 
 
 CLIP_NAMES = ["avc720p_aac.mp4", "bunny_cut.mp4", "driving_highway.mp4", "driving_white_lane.mp4"]
