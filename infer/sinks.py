@@ -21,8 +21,9 @@ from .track_copy import CopiedTracks
 from .video_color import ColorConverter
 from .yuv import YuvImage
 
-# SVT-AV1 tells its life to stderr, past everybody: errors only, unless the user wants it.
-os.environ.setdefault("SVT_LOG", "1")
+# SVT-AV1 tells its life to stderr, past everybody, and calls it an error when a failure stops it: unless the user wants
+# it, nothing, since what goes wrong is said by libav too.
+os.environ.setdefault("SVT_LOG", "0")
 # No B-frames: MP4 keeps durations in coding order, so reordering would lose the last frame's where the rate
 # varies. At this quality and speed they save nothing. VP9 has none, and SVT-AV1 hides its own.
 _CODECS = {
@@ -77,6 +78,28 @@ def _one_line(path: Path) -> Iterator[None]:
             yield
     except av.FFmpegError as error:
         raise HueglassError(f"{path}: cannot be encoded: {error.strerror}") from error
+
+
+@contextmanager
+def _own_priority() -> Iterator[None]:
+    """Threads that are started meanwhile, and the one that starts them, keep the caller's scheduling.
+
+    Run by root, SVT-AV1 makes its threads, the one that opens it and so all that this one starts later, other
+    programs among them, real-time ones of the highest priority: nothing else on the machine has its turn before them.
+    """
+    threads = Path("/proc/self/task")
+    if not threads.is_dir():  # another system than Linux, where it does no such thing
+        yield
+        return
+    policy, parameters = os.sched_getscheduler(0), os.sched_getparam(0)
+    before = {thread.name for thread in threads.iterdir()}
+    try:
+        yield
+    finally:
+        started = {int(thread.name) for thread in threads.iterdir() if thread.name not in before}
+        for thread in (0, *started):
+            with suppress(OSError):  # it has ended, or the system does not let us: then it did not let SVT-AV1 either
+                os.sched_setscheduler(thread, policy, parameters)
 
 
 class VideoSink:
@@ -209,6 +232,8 @@ class VideoSink:
             context.sample_aspect_ratio = info.pixel_aspect
         if info.display_matrix is not None:
             stream.set_display_matrix(info.display_matrix)
+        with _own_priority():
+            context.open()
         return stream
 
     def _picture(self, image: np.ndarray | YuvImage) -> av.VideoFrame:

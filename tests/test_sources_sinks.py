@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from hueglass.infer.errors import HueglassError, UsageError
-from hueglass.infer.sinks import VideoSink
+from hueglass.infer.sinks import CODECS, Encoding, VideoSink
 from hueglass.infer.sources import VideoSource
 
 
@@ -246,13 +246,16 @@ def test_frames_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["in.mp4"]
 
 
+@pytest.mark.parametrize("codec", CODECS[:2] + CODECS[3:])  # not VP9, which MP4 does not take
 @pytest.mark.parametrize("failure", [KeyboardInterrupt, ValueError])
-def test_a_failure_leaves_nothing(tmp_path: Path, failure: type[BaseException]) -> None:
+def test_a_failure_leaves_nothing(
+    tmp_path: Path, failure: type[BaseException], codec: str, capfd: pytest.CaptureFixture[str]
+) -> None:
     path, out = Clip(sound_start=0).write(tmp_path / "in.mp4"), tmp_path / "out.mp4"
     out.write_bytes(b"old")
 
     def fail() -> None:
-        with VideoSource(path) as source, VideoSink(out, source.info, path) as sink:
+        with VideoSource(path) as source, VideoSink(out, source.info, path, Encoding(codec)) as sink:
             for frame in source:
                 sink.write(frame)
                 if frame.index == 9:
@@ -262,6 +265,7 @@ def test_a_failure_leaves_nothing(tmp_path: Path, failure: type[BaseException]) 
         fail()
     assert sorted(p.name for p in tmp_path.iterdir()) == ["in.mp4", "out.mp4"]
     assert out.read_bytes() == b"old"
+    assert capfd.readouterr() == ("", "")
 
 
 def test_full_disk_is_one_line(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -324,6 +328,27 @@ def test_no_picture_waits_for_the_garbage_collector(media: ModuleType, tmp_path:
         gc.set_debug(0)
         gc.garbage.clear()
     assert all(width <= 16 and height <= 16 for width, height in left)
+
+
+def priorities() -> set[tuple[int, int]]:
+    """Scheduling policy and priority of all threads of this process."""
+    threads = [int(thread.name) for thread in Path("/proc/self/task").iterdir()]
+    return {(os.sched_getscheduler(thread), os.sched_getparam(thread).sched_priority) for thread in threads}
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="asks Linux for the threads of a process")
+@pytest.mark.parametrize("codec", CODECS)
+def test_no_encoder_raises_its_priority(tmp_path: Path, codec: str) -> None:
+    """Run by root, SVT-AV1 would have the machine for itself: these tests and all that they start, too."""
+    before = priorities()
+    with (
+        VideoSource(Clip().write(tmp_path / "in.mp4")) as source,
+        VideoSink(tmp_path / "out.mkv", source.info, encoding=Encoding(codec)) as sink,
+    ):
+        for frame in source:
+            sink.write(frame)
+        assert priorities() == before
+    assert priorities() == before
 
 
 CLIP_NAMES = ["avc720p_aac.mp4", "bunny_cut.mp4", "driving_highway.mp4", "driving_white_lane.mp4"]
