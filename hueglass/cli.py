@@ -232,14 +232,25 @@ def serve(
     certificate: Annotated[Path | None, typer.Option(metavar="PEM", help="Your own, with --key.")] = None,
     key: Annotated[Path | None, typer.Option(metavar="PEM", help="Of the certificate.")] = None,
     max_clients: Annotated[int, typer.Option(min=1, max=1000, help="At a time.")] = 32,
+    auto_regions: AutoRegions = False,
+    segmenter: SegmenterFile = None,
+    labels: LabelMap = None,
+    region: RegionStrengths = None,
+    smoothing: Smoothing = SMOOTHING,
     model: Model = None,
     device: Device = "cpu",
 ) -> None:
     """A page that turns the browser of a phone, a headset or glasses into a window on the restyled world."""
     _one_heap()
+    from hueglass.convert import check_strength, choose_segmenter
+    from hueglass.infer.stylizer import Sight
     from hueglass.serve_command import serve as run_server
 
-    run_server(host, port, open_browser, look or [], _bundle(model, device), certificate, key, max_clients)
+    bundle = _bundle(model, device)
+    chosen, wanted = choose_segmenter(auto_regions, segmenter, labels, bundle), _strength(1.0, region)
+    check_strength(wanted, () if chosen is None else chosen.names, chosen is not None)
+    sight = Sight(chosen, wanted, smoothing)
+    run_server(host, port, open_browser, look or [], bundle, certificate, key, max_clients, sight)
 
 
 @web_app.command("build")
@@ -248,12 +259,15 @@ def web_build(
     look: Annotated[
         list[str] | None, typer.Option("--look", metavar="NAME|FILE", help="A look to offer; repeat. All if left out.")
     ] = None,
+    auto_regions: AutoRegions = False,
     model: Model = None,
 ) -> None:
     """A static site that restyles the camera in the page itself, without a server of ours. Needs npm."""
+    from hueglass.convert import choose_segmenter
     from hueglass.web_command import build_web
 
-    build_web(folder, look or [], _bundle(model, "cpu"))
+    bundle = _bundle(model, "cpu")
+    build_web(folder, look or [], bundle, choose_segmenter(auto_regions, None, None, bundle))
 
 
 @look_app.command("make")

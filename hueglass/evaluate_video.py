@@ -18,13 +18,10 @@ from hueglass.infer.frame import Frame
 from hueglass.infer.images import IMAGE_SUFFIXES, fitted, read_image
 from hueglass.infer.look import Look, embedded_looks, find_look
 from hueglass.infer.offline import stylize_clip
-from hueglass.infer.region_smoother import RegionSmoother
 from hueglass.infer.segmenter import Segmenter
 from hueglass.infer.sources import VideoSource
 from hueglass.infer.stability import SIDE, WarpMeter, settle
-from hueglass.infer.strength import Strength
-from hueglass.infer.stylizer import Stylizer
-from hueglass.infer.temporal import Smoother
+from hueglass.infer.stylizer import Sight, Stylizer
 from hueglass.progress import counting_bar
 
 LOOKS = 3
@@ -59,8 +56,7 @@ class Measuring:
 
     def stylizer(self, look: Look) -> Stylizer:
         """A new one, at the start of a clip."""
-        smoothers = (Smoother(self.smoothing), self.segmenter, RegionSmoother(self.smoothing))
-        return Stylizer(self.bundle, look, Strength(), *smoothers)
+        return Sight(self.segmenter, smoothing=self.smoothing).stylizer(self.bundle, look)
 
 
 def evaluate_videos(clips: Sequence[Path], looks: Sequence[str], measuring: Measuring, path: Path | None) -> None:

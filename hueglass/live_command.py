@@ -21,14 +21,13 @@ from hueglass.infer.frame import Frame
 from hueglass.infer.images import write_image
 from hueglass.infer.live import Live, Shown
 from hueglass.infer.look import Look, embedded_looks
-from hueglass.infer.region_smoother import RegionSmoother
 from hueglass.infer.segmenter import Segmenter
 from hueglass.infer.sinks import VideoSink
 from hueglass.infer.sources import VideoInfo
 from hueglass.infer.stability import flicker
 from hueglass.infer.strength import Strength
-from hueglass.infer.stylizer import Stylizer
-from hueglass.infer.temporal import SECONDS, Smoother
+from hueglass.infer.stylizer import Sight, Stylizer
+from hueglass.infer.temporal import SECONDS
 
 TITLE = "hueglass"
 HELP = (
@@ -193,8 +192,7 @@ def start_live(
     check_strength(options.strength, () if segmenter is None else segmenter.names, segmenter is not None)
     styles: list[str | Path] = [*names, *photos] or [*embedded_looks()]
     looks = [look_of(style, None, segmenter, bundle) for style in styles]
-    smoothers = (Smoother(options.smoothing), segmenter, RegionSmoother(options.smoothing))
-    stylizer = Stylizer(bundle, looks[0], options.strength, *smoothers)
+    stylizer = Sight(segmenter, options.strength, options.smoothing).stylizer(bundle, looks[0])
     width, height = options.size or (None, None)
     camera = Camera(open_reader(options.camera, width, height, options.rate))
     for line in run_live(camera, stylizer, looks, folder, options):

@@ -12,6 +12,7 @@ from hueglass.datasets.synthetic import render_street, street_scene
 from hueglass.infer.bundle import ModelBundle
 from hueglass.infer.errors import UsageError
 from hueglass.infer.look import Look, embedded_looks, find_look
+from hueglass.infer.stylizer import Sight
 from hueglass.infer.web.app import PAGE, Access, Service, read_page
 from hueglass.infer.web.clients import Turns
 from hueglass.infer.web.server import WebServer, listen
@@ -42,17 +43,19 @@ def serve(
     certificate: Path | None = None,
     key: Path | None = None,
     max_clients: int = MAX_CLIENTS,
+    sight: Sight | None = None,
 ) -> None:
     """Serve the page until Ctrl-C or SIGTERM; print its link, and open it in a browser if wanted.
 
-    `looks` are names or .look files, all the embedded ones where none is given. On a `host` that others can reach the
-    way is TLS, with `certificate` and `key` or a certificate made on the spot, and the link holds a token. UsageError
-    for missing packages, an unknown look, or a host and port that cannot be had; HueglassError for broken files.
+    `looks` are names or .look files, all the embedded ones where none is given; `sight` is how all clients are seen. On
+    a `host` that others can reach the way is TLS, with `certificate` and `key` or a certificate made on the spot, and
+    the link holds a token. UsageError for missing packages, an unknown look, or a host and port that cannot be had;
+    HueglassError for broken files.
     """
     require_packages()
     if key is not None and certificate is None:
         raise UsageError("--key without --certificate, expected both or neither")
-    server, link, identity = build_server(host, port, looks, bundle, certificate, key, max_clients)
+    server, link, identity = build_server(host, port, looks, bundle, certificate, key, max_clients, sight)
     announce(link, identity)
     if open_browser:
         # Slow to return where a browser is started, which is not to hold up who has the link already.
@@ -75,6 +78,7 @@ def build_server(
     certificate: Path | None = None,
     key: Path | None = None,
     max_clients: int = MAX_CLIENTS,
+    sight: Sight | None = None,
     page: Path = PAGE,
 ) -> tuple[WebServer, str, Identity | None]:
     """The server, listening already, the link to its page, and what it shows over TLS. Errors as `serve`."""
@@ -89,8 +93,9 @@ def build_server(
     token = None if is_loopback(host) else new_token()
     hosts = frozenset({"localhost", "127.0.0.1", "::1", host.lower()})
     listening = listen(host, port)
-    shelf = Shelf(bundle, chosen, street_picture())
-    service = Service(Turns(bundle), shelf, Access(token, hosts, identity is not None), files, max_clients)
+    sight = sight or Sight()
+    shelf = Shelf(bundle, chosen, street_picture(), sight.segmenter)
+    service = Service(Turns(bundle, sight), shelf, Access(token, hosts, identity is not None), files, max_clients)
     server = WebServer(service, listening, identity)
     return server, link_to(names[0], server.port, token, identity is not None), identity
 

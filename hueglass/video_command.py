@@ -14,12 +14,11 @@ from hueglass.infer.errors import HueglassError
 from hueglass.infer.files import not_an_input
 from hueglass.infer.frame import AnyImage, Frame
 from hueglass.infer.offline import AHEAD, stylize_clip
-from hueglass.infer.region_smoother import RegionSmoother
 from hueglass.infer.sinks import Encoding, VideoSink
 from hueglass.infer.sources import VideoInfo, VideoSource
 from hueglass.infer.strength import Strength
-from hueglass.infer.stylizer import Stylizer
-from hueglass.infer.temporal import SECONDS, Smoother
+from hueglass.infer.stylizer import Sight, Stylizer
+from hueglass.infer.temporal import SECONDS
 from hueglass.infer.yuv import YuvImage
 from hueglass.progress import counting_bar
 
@@ -50,8 +49,7 @@ class VideoOptions:
         found = choose_segmenter(self.auto_regions, self.segmenter, self.labels, bundle)
         check_strength(self.strength, () if found is None else found.names, found is not None)
         look = look_of(self.style, None, found, bundle)
-        smoothers = (Smoother(self.smoothing), found, RegionSmoother(self.smoothing))
-        return Stylizer(bundle, look, self.strength, *smoothers)
+        return Sight(found, self.strength, self.smoothing).stylizer(bundle, look)
 
 
 def convert_video(source: Path, target: Path, options: VideoOptions, note: Callable[[str], None] = warn) -> None:

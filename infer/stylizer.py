@@ -15,7 +15,7 @@ from .regions import Regions, believed, no_regions
 from .scene_cut import CutDetector
 from .segmenter import Segmenter
 from .strength import Strength
-from .temporal import Smoother
+from .temporal import SECONDS, Smoother
 from .yuv import YuvImage
 
 
@@ -87,3 +87,18 @@ class Stylizer:
         if isinstance(frame.image, YuvImage):
             return native.render_to_rgb(coefficients, frame.image, self.threads)
         return native.render(coefficients, frame.image, threads=self.threads)
+
+
+@dataclass(frozen=True)
+class Sight:
+    """How moving pictures are seen: what finds their regions, if anything does, how much of a look they get and where,
+    and over how many seconds coefficients and regions are smoothed."""
+
+    segmenter: Segmenter | None = None
+    strength: Strength = field(default_factory=Strength)
+    smoothing: float = SECONDS
+
+    def stylizer(self, bundle: ModelBundle, look: Look) -> Stylizer:
+        """A new one, for one clip, camera or client."""
+        smoothers = (Smoother(self.smoothing), self.segmenter, RegionSmoother(self.smoothing))
+        return Stylizer(bundle, look, self.strength, *smoothers)

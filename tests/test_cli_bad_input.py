@@ -152,6 +152,8 @@ WRONG_USE = {
     "region without mask": ((*MAKE, "--region", "sky=blue"), "expected --mask FILE"),
     "region of no label": ((*MAKE, "--mask", "in.png", "--region", "sky=bleu"), "cyan, magenta)"),
     "region without label": ((*MAKE, "--mask", "in.png", "--region", "sky"), "sky: expected NAME=LABEL"),
+    "a served region without a segmenter": (("serve", "--region", "sky=0"), "expected --auto-regions"),
+    "a served region of no name": (("serve", "--auto-regions", "--region", "sea=0"), "sea: no such region"),
     "masks and a segmenter": (
         ("photo", "in.png", "OUT.png", "--style", "ref.png", "--masks", "in.png", "ref.png", "--auto-regions"),
         "expected one of them",

@@ -8,6 +8,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
+from hueglass.datasets.synthetic import render_street, street_scene
 from hueglass.infer.bundle import Manifest, ModelBundle
 from hueglass.infer.errors import HueglassError, UsageError
 from hueglass.infer.frame import Frame
@@ -61,6 +62,21 @@ def test_round_trip(tmp_path: Path, names: tuple[str, ...]) -> None:
     np.testing.assert_array_equal(back.codes, look.codes)
     np.testing.assert_array_equal(back.tones, look.tones)
     assert [p.name for p in tmp_path.iterdir()] == ["a.look"]
+
+
+def test_round_trip_of_a_mixture(tmp_path: Path) -> None:
+    mixed = mix_looks(look_of("sky"), look_of("water", "sky"), 0.3, "between")
+    write_look(tmp_path / "a.look", mixed)
+    shares = read_look(tmp_path / "a.look", MANIFEST).shares
+    np.testing.assert_array_equal(shares, mixed.shares)
+
+
+@pytest.mark.parametrize("shares", [[1.0], [0.5, 1.1], [-0.1, 1.0], [0.5, np.nan]])
+def test_broken_shares_are_refused(tmp_path: Path, shares: list[float]) -> None:
+    broken = replace(look_of("sky", "water"), shares=np.array(shares, np.float32))
+    write_look(tmp_path / "a.look", broken)
+    with pytest.raises(HueglassError, match=r"a\.look: shares are"):
+        read_look(tmp_path / "a.look", MANIFEST)
 
 
 def test_file_is_plain_safetensors(tmp_path: Path) -> None:
@@ -185,11 +201,51 @@ def test_mixing_looks() -> None:
     mixed = mix_looks(a, b, 0.25, "between")
     assert (mixed.name, mixed.model, mixed.names) == ("between", a.model, ("sky", "house", "water"))
     np.testing.assert_allclose(mixed.tones, 0.75 * a.tones + 0.25 * b.tones)
-    # sky is 1 in one and 2 in the other; the other two are known to one alone, whose partner is the mean tone, -2.
-    np.testing.assert_allclose(mixed.codes[:, 0], [0.75 * 1 + 0.25 * 2, 0.75 * 2 - 0.25 * 2, -0.75 * 2 + 0.25 * 1])
-    assert mixed.codes.dtype == mixed.tones.dtype == np.float32
-    np.testing.assert_array_equal(mix_looks(a, b, 0, "a").codes[:2], a.codes)
-    np.testing.assert_array_equal(mix_looks(a, b, 1, "b").tones, b.tones)
+    # sky is 1 in one and 2 in the other; the other two are known to one alone, and left to the tones in part.
+    np.testing.assert_allclose(mixed.codes[:, 0], [0.75 * 1 + 0.25 * 2, 2, 1])
+    assert mixed.shares is not None
+    np.testing.assert_allclose(mixed.shares, [1, 0.75, 0.25])
+    assert mixed.codes.dtype == mixed.tones.dtype == mixed.shares.dtype == np.float32
+    regions = regions_named("house", "sky", "person")
+    maps, codes = assign(mixed, regions, 8)
+    np.testing.assert_allclose(maps[:2], regions.maps[:2] * np.float32([[[0.75]], [[1]]]))
+    np.testing.assert_allclose(codes[:2, 0], [2, 1.25])
+
+
+@pytest.mark.parametrize("weight", [0.0, 1.0])
+def test_both_ends_of_a_mixture_are_the_looks(weight: float) -> None:
+    a, b = look_of("sky", "house"), look_of("water", "sky")
+    end, mixed = (a, b)[int(weight)], mix_looks(a, b, weight, "end")
+    own = dict(zip(mixed.names, mixed.codes, strict=True))
+    assert set(own) == set(end.names)
+    assert mixed.shares is None
+    np.testing.assert_array_equal([own[name] for name in end.names], end.codes)
+    np.testing.assert_array_equal(mixed.tones, end.tones)
+
+
+def test_a_mixture_of_mixtures() -> None:
+    """As of a cross-fade that begins before another is over."""
+    a, b, c = look_of("sky"), look_of("water"), look_of("sky", "water")
+    mixed = mix_looks(mix_looks(a, b, 0.4, "ab"), c, 0.5, "abc")
+    assert mixed.names == ("sky", "water")
+    assert mixed.shares is not None
+    np.testing.assert_allclose(mixed.shares, [0.5 * 0.6 + 0.5, 0.5 * 0.4 + 0.5], rtol=1e-6)
+    np.testing.assert_allclose(mixed.codes[:, 0], [1, (0.2 * 1 + 0.5 * 2) / 0.7], rtol=1e-6)
+
+
+def test_no_jump_where_a_cross_fade_ends(bundle: ModelBundle) -> None:
+    """Of looks that know other regions, on a frame with regions."""
+    a, b = (find_look(name, bundle.manifest) for name in ("golden-hour", "moonlight"))
+    assert set(a.names) - set(b.names)
+    image = render_street(street_scene(1), 0.0, 320, 240)[0]
+    stylizer = Stylizer(bundle, b, segmenter=bundle.segmenter)
+    grids = []
+    for look in (b, mix_looks(a, b, 1 - 1e-3, ""), a, mix_looks(a, b, 1e-3, "")):
+        stylizer.look = look
+        grids.append(stylizer.predict(Frame(image, 0.0, 0)))
+    step = np.abs(grids[0] - grids[2]).mean() / 1000
+    assert np.abs(grids[0] - grids[1]).mean() < 3 * step
+    assert np.abs(grids[2] - grids[3]).mean() < 3 * step
 
 
 def test_mixing_looks_without_regions() -> None:

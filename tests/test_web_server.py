@@ -31,12 +31,15 @@ import numpy as np
 import pytest
 
 from hueglass import serve_command
+from hueglass.datasets.synthetic import render_street, street_scene
 from hueglass.infer import look as looks
 from hueglass.infer.bundle import ModelBundle
 from hueglass.infer.errors import HueglassError, UsageError
 from hueglass.infer.frame import Frame
 from hueglass.infer.images import read_image
-from hueglass.infer.stylizer import Stylizer
+from hueglass.infer.segmenter import find_regions
+from hueglass.infer.strength import Strength
+from hueglass.infer.stylizer import Sight, Stylizer
 from hueglass.infer.temporal import Smoother
 from hueglass.infer.web import app, server, shelf, tls
 from hueglass.infer.web.clients import Client, Thumbnail, Turns
@@ -205,6 +208,34 @@ def test_grids_are_those_of_the_runtime(served: Served, bundle: ModelBundle) -> 
     assert not same(bare.predict(Frame(shots[-1], 0, 0)), grid)
     assert reference.smoother is not None
     assert reference.smoother.weight < 1
+
+
+def test_regions_are_found_smoothed_and_spared(start: Callable[..., Served], bundle: ModelBundle) -> None:
+    """With a segmenter, of each client's frames and of what is uploaded."""
+    sight = Sight(bundle.segmenter, Strength(1.0, {"sky": 0.0}), 0.2)
+    street, evening = (render_street(street_scene(seed), 0.0, 512, 512)[0] for seed in (0, 3))
+    shots = [bundle.thumbnail(np.roll(street, 4 * i, 1)) for i in range(4)]
+    photograph = cv2.imencode(".png", evening)[1].tobytes()
+    served = start(sight=sight)
+    reference = sight.stylizer(bundle, looks.find_look("sunset", bundle.manifest))
+    with served.client() as client:
+        for i, pixels in enumerate(shots):
+            grid = predicted(client, i, i / 20, pixels)
+            assert same(grid, reference.predict(Frame(pixels, i / 20, i)))
+        set_look(client, served.post(photograph, "image/png")[1]["name"], 0)
+        own = predicted(client, 9, 9.0, shots[0])
+    assert not same(grid, stylizer(bundle, "sunset").predict(Frame(shots[-1], 0, 0)))
+    image = cv2.cvtColor(evening, cv2.COLOR_RGB2BGR)  # OpenCV wrote it as if it were BGR
+    assert bundle.segmenter is not None
+    look = looks.make_look(bundle, "photo", image, find_regions(bundle.segmenter, bundle.thumbnail(image)))
+    assert len(look.names) > 2
+    again = sight.stylizer(bundle, reference.look)
+    for i, pixels in enumerate(shots):
+        again.predict(Frame(pixels, i / 20, i))
+    again.look = look
+    assert again.smoother is not None
+    again.smoother.reset()
+    assert same(own, again.predict(Frame(shots[0], 9.0, 9)))
 
 
 def test_a_look_at_once_and_one_by_a_fade(served: Served, bundle: ModelBundle) -> None:

@@ -25,13 +25,15 @@ from PIL import Image
 
 from hueglass.datasets.synthetic import render_street, street_scene
 from hueglass.infer import bilateral
-from hueglass.infer.bundle import EMBEDDED, LOOK_ENCODER, MANIFEST, STUDENT, ModelBundle
+from hueglass.infer.bundle import EMBEDDED, LOOK_ENCODER, MANIFEST, SEGMENTER, STUDENT, ModelBundle
 from hueglass.infer.errors import HueglassError, UsageError
 from hueglass.infer.frame import Frame
-from hueglass.infer.look import Look, embedded_looks, find_look, make_look, mix_looks
-from hueglass.infer.regions import no_regions
+from hueglass.infer.look import Look, assign, embedded_looks, find_look, make_look, mix_looks
+from hueglass.infer.region_smoother import RegionSmoother
+from hueglass.infer.regions import Regions, believed, present
 from hueglass.infer.scene_cut import CutDetector, cut_score
-from hueglass.infer.stylizer import Stylizer
+from hueglass.infer.segmenter import find_regions, region_maps
+from hueglass.infer.stylizer import Sight, Stylizer
 from hueglass.infer.temporal import Smoother
 from hueglass.infer.web import site
 from hueglass.web_command import build_web, look_previews
@@ -48,6 +50,10 @@ DECODE = """
   };
 """
 """Arrays come and go as base64."""
+LOOKS = """
+  const numbers = (text) => new Float32Array(bytes(text).buffer);
+  const decodedLook = ({ codes, tones, ...more }) => ({ ...more, codes: numbers(codes), tones: numbers(tones) });
+"""
 PREDICTOR = """
   const { LocalPredictor } = await import('/page/local_predictor.js');
   const predictor = new LocalPredictor(location.origin + '/');
@@ -170,6 +176,102 @@ def test_half_floats_are_numpys() -> None:
     assert np.isnan(np.uint16(nothing).view(np.float16))
 
 
+def soft_maps(seed: int, count: int, side: int) -> np.ndarray:
+    """(count, side, side) float32, smooth and summing to 1."""
+    rng = np.random.default_rng(seed)
+    scores = np.stack([cv2.resize(rng.normal(0, 4, (5, 5)).astype(np.float32), (side, side)) for _ in range(count)])
+    shares = np.exp(scores)
+    return np.asarray(shares / shares.sum(0), np.float32)
+
+
+@needs_node
+def test_regions_are_believed_as_python_does() -> None:
+    names = ("sky", "building", "ground", "other")
+    scores = soft_maps(0, 4, 40) * np.linspace(1.2, -0.05, 40, dtype=np.float32)  # networks round below 0
+    scores[1] *= 0.01
+    maps = region_maps(scores.copy(), np.eye(4, dtype=np.float32), 40, False)
+    wanted = [Regions(maps, names), believed(Regions(maps, names)), present(believed(Regions(maps, names)))]
+    assert len(wanted[2].names) < 4
+    script = """
+      const { named, believed, present } = await import(page + '/regions.js');
+      const found = [named(new Float32Array(bytes(given.scores).buffer), given.names)];
+      found.push(believed(found[0]));
+      found.push(present(found[1]));
+      console.log(JSON.stringify(found.map(({ maps, names }) => ({ maps: text(maps), names }))));
+    """
+    for one, regions in zip(by_node(script, {"scores": text_of(scores), "names": names}), wanted, strict=True):
+        assert tuple(one["names"]) == regions.names
+        np.testing.assert_allclose(decoded(one["maps"]), regions.maps.ravel(), atol=1e-6)
+
+
+@needs_node
+@pytest.mark.parametrize("seconds", [0.35, 0.0])
+def test_the_region_smoother_is_pythons(seconds: float) -> None:
+    """Regions drift, one comes and one goes, a cut, and a time that goes back."""
+    names, side = ("sky", "building", "person", "other"), 24
+    a, b = soft_maps(1, 4, side), soft_maps(2, 4, side)
+    a[2] = 0
+    b[1] *= 0.002
+    frames = [a + (b - a) * np.float32(min(max(i - 4, 0) / 6, 1)) for i in range(16)]
+    times = [0.1 * i for i in range(14)] + [0.2, 0.3]
+    steps = [(frame, time, index == 12) for index, (frame, time) in enumerate(zip(frames, times, strict=True))]
+    smoother = RegionSmoother(seconds)
+    wanted = [smoother.update(Regions(frame, names), time, fresh) for frame, time, fresh in steps]
+    assert len({regions.names for regions in wanted}) > 2
+    script = """
+      const { RegionSmoother } = await import(page + '/regions.js');
+      const smoother = new RegionSmoother(given.seconds);
+      const found = given.steps.map(([frame, time, fresh]) => {
+        const regions = { maps: new Float32Array(bytes(frame).buffer), names: given.names };
+        const { maps, names } = smoother.update(regions, time, fresh);
+        return { maps: text(maps), names };
+      });
+      console.log(JSON.stringify(found));
+    """
+    sent = [(text_of(frame), time, fresh) for frame, time, fresh in steps]
+    for one, regions in zip(by_node(script, {"steps": sent, "names": names, "seconds": seconds}), wanted, strict=True):
+        assert tuple(one["names"]) == regions.names
+        np.testing.assert_allclose(decoded(one["maps"]), regions.maps.ravel(), atol=1e-5)
+
+
+@needs_node
+def test_looks_are_mixed_and_assigned_as_python_does(bundle: ModelBundle, looks: list[Look]) -> None:
+    """Of other regions, of none, and with more regions than slots."""
+    manifest = bundle.manifest
+    side, bare = manifest.thumbnail // 2, replace(looks[2], codes=looks[2].codes[:0], names=())
+    regions = Regions(soft_maps(3, 10, side), ("sky", "a", "b", "c", "ground", "building", "d", "e", "f", "vegetation"))
+    many = replace(looks[0], names=regions.names, codes=np.repeat(looks[0].codes[:1], 10, 0) + np.arange(10)[:, None])
+    many = replace(many, codes=many.codes.astype(np.float32))
+    pairs = [(looks[0], looks[1]), (looks[1], bare), (bare, bare), (many, looks[0])]
+    pairs.append((mix_looks(*pairs[0], 0.4, ""), looks[2]))
+    mixtures = [mix_looks(a, b, 0.3, "") for a, b in pairs]
+    script = f"""
+      const {{ mixed, assign, NO_REGIONS }} = await import(page + '/regions.js');
+      {LOOKS}
+      const regions = {{ maps: numbers(given.maps), names: given.names }};
+      console.log(JSON.stringify(given.pairs.map((pair) => {{
+        const look = mixed(...pair.map(decodedLook), 0.3, given.manifest.code);
+        const {{ maps, codes }} = assign(look, regions, given.manifest);
+        const none = assign(look, NO_REGIONS, given.manifest);
+        const arrays = [look.codes, look.tones, maps, codes, none.maps, none.codes, Float32Array.from(look.shares)];
+        return arrays.map(text).concat([look.names]);
+      }})));
+    """
+    sent = {
+        "pairs": [[site.look_as_json(look) for look in pair] for pair in pairs],
+        "maps": text_of(regions.maps),
+        "names": regions.names,
+        "manifest": {"slots": manifest.slots, "code": manifest.code, "thumbnail": manifest.thumbnail},
+    }
+    none = Regions(regions.maps[:0], ())
+    for look, found in zip(mixtures, by_node(script, sent), strict=True):
+        assert tuple(found.pop()) == look.names
+        given = [*assign(look, regions, manifest.slots), *assign(look, none, manifest.slots)]
+        wanted = [look.codes, look.tones, *given, np.ones(len(look.names)) if look.shares is None else look.shares]
+        for one, array in zip(found, wanted, strict=True):
+            np.testing.assert_allclose(decoded(one) if one else np.zeros(0), array.ravel(), atol=1e-5)
+
+
 def pictures_of(shape: tuple[int, int]) -> dict[str, bytes]:
     """A picture of one size in every kind of file that the page reads."""
     image = np.random.default_rng(4).integers(0, 256, (*shape, 4), dtype=np.uint8)
@@ -231,6 +333,16 @@ def built(
     return folder
 
 
+@pytest.fixture(scope="module")
+def built_with_regions(
+    tmp_path_factory: pytest.TempPathFactory, bundle: ModelBundle, looks: list[Look], previews: dict[str, bytes]
+) -> Path:
+    _needs_registry()
+    folder = tmp_path_factory.mktemp("web") / "site"
+    site.build_site(folder, bundle, looks, previews, regions=True)
+    return folder
+
+
 @pytest.fixture
 def without_npm(monkeypatch: pytest.MonkeyPatch) -> None:
     """The site's own parts alone, where onnxruntime-web does not matter."""
@@ -241,10 +353,11 @@ def without_npm(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_site_holds_all_that_the_page_loads(built: Path, looks: list[Look]) -> None:
     assert {path.name for path in built.iterdir()} == set(site.PARTS)
     assert (built / "index.html").read_text().count(site.LOCAL) == 1
-    modules = {"local_predictor.js", "worker.js", "networks.js", "photo.js", "smoother.js"}
+    modules = {"local_predictor.js", "worker.js", "networks.js", "photo.js", "regions.js", "smoother.js"}
     assert modules <= {path.name for path in (built / "page").iterdir()}
     for name in (STUDENT, LOOK_ENCODER, MANIFEST):
         assert (built / "model" / name).read_bytes() == (EMBEDDED / name).read_bytes()
+    assert not (built / "model" / SEGMENTER).exists()
     assert {path.name for path in (built / "vendor").iterdir()} == set(site.RUNTIME)
     for look in looks:
         kept = json.loads((built / "looks" / f"{look.name}.json").read_text())
@@ -381,8 +494,12 @@ def test_the_command_takes_all_embedded_looks_or_those_named(
     build_web(tmp_path / "two", ["winter", "desert"], bundle)
     assert json.loads((tmp_path / "two" / site.MARKER).read_text())["looks"] == ["winter", "desert"]
     build_web(tmp_path / "all", [], bundle)
-    named = json.loads((tmp_path / "all" / site.MARKER).read_text())["looks"]
-    assert named == embedded_looks()
+    named = json.loads((tmp_path / "all" / site.MARKER).read_text())
+    assert named["looks"] == embedded_looks()
+    assert named["regions"] is False
+    build_web(tmp_path / "regions", ["winter"], bundle, bundle.segmenter)
+    assert json.loads((tmp_path / "regions" / site.MARKER).read_text())["regions"] is True
+    assert (tmp_path / "regions" / "model" / SEGMENTER).read_bytes() == (EMBEDDED / SEGMENTER).read_bytes()
     assert str(tmp_path / "all") in capsys.readouterr().out
 
 
@@ -432,6 +549,7 @@ class Site:
 
     page: Any
     problems: list[str]
+    regions: bool
 
     def call(self, script: str, given: object = None) -> Any:
         return self.page.evaluate(f"async (given) => {{ {DECODE} {script} }}", given)
@@ -449,11 +567,13 @@ def browser(street: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> Ite
 
 
 @pytest.fixture(scope="module", params=["plain", "isolated"])
-def served(request: pytest.FixtureRequest, browser: Any, built: Path) -> Iterator[Site]:
-    """On a host that sends no headers, where the networks have one thread, and on one that sends the site's."""
-    extra = headers_of(built) if request.param == "isolated" else ()
-    handler = type("Host", (Handler,), {"extra": extra})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(handler, directory=str(built)))
+def served(request: pytest.FixtureRequest, browser: Any) -> Iterator[Site]:
+    """On a host that sends no headers, where the networks have one thread, and, with regions, on one that sends the
+    site's."""
+    regions = request.param == "isolated"
+    folder: Path = request.getfixturevalue("built_with_regions" if regions else "built")
+    handler = type("Host", (Handler,), {"extra": headers_of(folder) if regions else ()})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(handler, directory=str(folder)))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     page, problems = browser.new_page(viewport={"width": 320, "height": 180}), list[str]()
     page.set_default_timeout(30000)
@@ -461,7 +581,7 @@ def served(request: pytest.FixtureRequest, browser: Any, built: Path) -> Iterato
     page.on("console", lambda message: problems.extend(complaints(message)))
     page.goto(f"http://127.0.0.1:{server.server_port}/blank")
     assert page.evaluate("crossOriginIsolated") is (request.param == "isolated")
-    yield Site(page, problems)
+    yield Site(page, problems, regions)
     page.close()
     server.shutdown()
     server.server_close()
@@ -475,29 +595,38 @@ def test_the_networks_give_what_onnxruntime_gives(
     thumbnails = [streets[0], streets[5], noise]
     script = """
       const { Networks } = await import('/page/networks.js');
-      const networks = await Networks.open(location.origin + '/', crossOriginIsolated ? 2 : 1);
-      const out = { grids: [], tones: [] };
+      const networks = await Networks.open(location.origin + '/', given.regions, crossOriginIsolated ? 2 : 1);
+      const out = { grids: [], looks: [] };
       for (const thumbnail of given.thumbnails.map(bytes)) {
-        for (const tones of given.tones) {
-          out.grids.push(text(await networks.predict(thumbnail, new Float32Array(bytes(tones).buffer))));
+        const regions = await networks.segment(thumbnail);
+        for (const look of given.looks.map(decodedLook)) {
+          out.grids.push(text(await networks.predict(thumbnail, regions, look)));
         }
-        out.tones.push(text(await networks.encode(thumbnail)));
+        const { names, codes, tones } = await networks.encode(thumbnail);
+        out.looks.push({ names, codes: text(codes), tones: text(tones) });
       }
       return out;
     """
-    sent = {"thumbnails": [text_of(x) for x in thumbnails], "tones": [text_of(look.tones) for look in looks]}
-    found = served.call(script, sent)
-    none = no_regions(bundle.manifest.thumbnail // 2)
-    wanted = [Stylizer(bundle, look).transform(x, none) for x in thumbnails for look in looks]
-    assert np.abs(np.array([decoded(text) for text in found["grids"]]) - np.reshape(wanted, (9, -1))).max() < 1e-3
-    tones = [make_look(bundle, "", x).tones.ravel() for x in thumbnails]
-    assert np.abs(np.array([decoded(text) for text in found["tones"]]) - tones).max() < 1e-3
+    sent = {"thumbnails": [text_of(x) for x in thumbnails], "looks": [site.look_as_json(look) for look in looks]}
+    found = served.call(LOOKS + script, {**sent, "regions": served.regions})
+    segmenter = bundle.segmenter if served.regions else None
+    wanted = [
+        Stylizer(bundle, look, segmenter=segmenter).predict(Frame(x, 0.0, 0)) for x in thumbnails for look in looks
+    ]
+    far = np.abs(np.array([decoded(text) for text in found["grids"]]) - np.reshape(wanted, (9, -1)))
+    assert far.max() < (2e-3 if served.regions else 1e-3)  # what the segmenter is off by is made more by believing it
+    for one, x in zip(found["looks"], thumbnails, strict=True):
+        look = make_look(bundle, "", x, None if segmenter is None else find_regions(segmenter, x))
+        assert tuple(one["names"]) == look.names
+        assert np.abs(decoded(one["tones"]) - look.tones.ravel()).max() < 1e-3
+        assert np.abs(decoded(one["codes"]) - look.codes.ravel()).max(initial=0) < 1e-3
+    assert len(found["looks"][0]["names"]) > 2 or not served.regions
     assert np.abs(np.subtract(wanted[0], wanted[1])).max() > 0.05  # looks differ
 
 
-def smoothed(bundle: ModelBundle, steps: list[tuple[np.ndarray, float, Look]]) -> list[np.ndarray]:
+def smoothed(bundle: ModelBundle, steps: list[tuple[np.ndarray, float, Look]], regions: bool) -> list[np.ndarray]:
     """What Python predicts for thumbnails, seconds and looks, one after another."""
-    stylizer = Stylizer(bundle, steps[0][2], smoother=Smoother())
+    stylizer = Sight(bundle.segmenter if regions else None).stylizer(bundle, steps[0][2])
     grids = []
     for thumbnail, seconds, look in steps:
         stylizer.look = look
@@ -534,10 +663,10 @@ def test_a_cross_fade_is_pythons_and_ends_at_the_new_look(
     a, b = looks[:2]
     way = [0, 0, 0.2, 0.4, 0.6, 1, 1, 1]
     steps = zip(thumbnails, np.divide(times, 1000), (mix_looks(a, b, w, "") for w in way), strict=True)
-    wanted = np.array(smoothed(bundle, list(steps)))
+    wanted = np.array(smoothed(bundle, list(steps), served.regions))
     grids = np.array([decoded(info["grid"], np.float16) for info in found["grids"]], np.float32)
     assert np.abs(grids - wanted).max() < 1.5e-3  # of which half floats up to 2 have 0.5e-3
-    alone = Stylizer(bundle, b).transform(streets[5], no_regions(bundle.manifest.thumbnail // 2)).ravel()
+    alone = smoothed(bundle, [(streets[5], 0.0, b)], served.regions)[0]
     assert np.abs(grids[-1] - alone).max() < 1.5e-3
     assert np.abs(grids[1] - grids[-1]).max() > 0.05
 
@@ -559,8 +688,9 @@ def test_a_photograph_becomes_a_look(served: Site, bundle: ModelBundle, streets:
     found = served.call(script, {"png": text_of(data), "thumbnail": text_of(streets[0])})
     assert [look["name"] for look in found["looks"]] == ["evening", "evening 2"]
     assert found["width"] == bundle.manifest.thumbnail
-    stylizer = Stylizer(bundle, make_look(bundle, "evening", reference))
-    wanted = stylizer.transform(streets[0], stylizer.no_regions()).ravel()
+    segmenter = bundle.segmenter if served.regions else None
+    look = make_look(bundle, "evening", reference, None if segmenter is None else find_regions(segmenter, reference))
+    wanted = smoothed(bundle, [(streets[0], 0.0, look)], served.regions)[0]
     assert np.abs(decoded(found["grid"], np.float16) - wanted).max() < 1.5e-3
 
 

@@ -19,8 +19,7 @@ from ..errors import HueglassError
 from ..frame import Frame
 from ..live import Fade
 from ..look import Look
-from ..stylizer import Stylizer
-from ..temporal import Smoother
+from ..stylizer import Sight, Stylizer
 
 RATE = 60.0
 """More grids a second no client gets."""
@@ -90,10 +89,11 @@ class Turns:
     """The network, in a thread of its own from the start until `close`, and the clients that wait for it.
 
     A client waits in line at most once: between two turns of one, every other that has a thumbnail has had its own.
+    `sight` is how all of them are seen.
     """
 
-    def __init__(self, bundle: ModelBundle) -> None:
-        self.bundle = bundle
+    def __init__(self, bundle: ModelBundle, sight: Sight | None = None) -> None:
+        self.bundle, self._sight = bundle, sight or Sight()
         self._lock = threading.Condition()
         self._line: deque[Client] = deque()
         self._closed = False
@@ -103,7 +103,7 @@ class Turns:
 
     def join(self, look: Look, deliver: Callable[[Result | HueglassError], None]) -> Client:
         """A new client, which begins in the light of `look`."""
-        return Client(Stylizer(self.bundle, look, smoother=Smoother()), deliver)
+        return Client(self._sight.stylizer(self.bundle, look), deliver)
 
     def offer(self, client: Client, thumbnail: Thumbnail) -> None:
         """The client's newest thumbnail: one that still waited is forgotten."""

@@ -16,6 +16,7 @@ from ..frame import Frame
 from ..image_header import read_header
 from ..images import read_image
 from ..look import Look, make_look
+from ..segmenter import Segmenter, find_regions
 from ..stylizer import Stylizer
 
 MAX_BYTES = 16 << 20
@@ -49,10 +50,12 @@ class Kept:
 
 class Shelf:
     """`looks` stay; of what is uploaded, the last MAX_UPLOADS. Previews show `picture` (H, W, 3) uint8 sRGB in the
-    light of the look. May be used by several threads."""
+    light of the look; a `segmenter` finds its regions and those of photographs. May be used by several threads."""
 
-    def __init__(self, bundle: ModelBundle, looks: Iterable[Look], picture: np.ndarray) -> None:
-        self._bundle, self._picture = bundle, picture
+    def __init__(
+        self, bundle: ModelBundle, looks: Iterable[Look], picture: np.ndarray, segmenter: Segmenter | None = None
+    ) -> None:
+        self._bundle, self._picture, self._segmenter = bundle, picture, segmenter
         self._kept: dict[str, Kept] = {}
         self._uploads: list[str] = []
         self._count = 0
@@ -86,7 +89,8 @@ class Shelf:
         with self._one_at_a_time:
             image = _decoded(data)
             self._count += 1
-            kept = self._shown(make_look(self._bundle, f"photo-{self._count}", image))
+            found = None if self._segmenter is None else find_regions(self._segmenter, self._bundle.thumbnail(image))
+            kept = self._shown(make_look(self._bundle, f"photo-{self._count}", image, found))
         with self._lock:
             name = self._free_name(kept.look.name)
             if len(self._uploads) == MAX_UPLOADS:
@@ -96,7 +100,7 @@ class Shelf:
         return kept.entry(name)
 
     def _shown(self, look: Look) -> Kept:
-        image = Stylizer(self._bundle, look)(Frame(self._picture, 0.0, 0)).image
+        image = Stylizer(self._bundle, look, segmenter=self._segmenter)(Frame(self._picture, 0.0, 0)).image
         done, data = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
         assert done
         return Kept(look, data.tobytes())

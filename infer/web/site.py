@@ -1,7 +1,8 @@
 """A static site that runs the networks in the page: any web host can serve it, and no frame leaves the device.
 
-It holds the page, the student and the look encoder, the looks, and onnxruntime-web, which npm brings in the versions
-that `package-lock.json` names. `site.json` lists the looks and marks a folder as such a site.
+It holds the page, the networks, the looks, and onnxruntime-web, which npm brings in the versions that
+`package-lock.json` names. `site.json` lists the looks, says whether regions are found, and marks a folder as such a
+site.
 """
 
 import base64
@@ -18,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..bundle import LOOK_ENCODER, MANIFEST, STUDENT, ModelBundle, check_graph
+from ..bundle import LOOK_ENCODER, MANIFEST, SEGMENTER, STUDENT, ModelBundle, check_graph
 from ..errors import HueglassError, UsageError
 from ..files import disk_errors
 from ..look import Look
@@ -50,22 +51,26 @@ img-src 'self' data: blob:; media-src 'self' data: blob:; object-src 'none'; bas
 """For hosts that read `_headers`. The first two give the networks threads; without them one does the work."""
 
 
-def build_site(folder: Path, bundle: ModelBundle, looks: Sequence[Look], previews: Mapping[str, bytes]) -> None:
+def build_site(
+    folder: Path, bundle: ModelBundle, looks: Sequence[Look], previews: Mapping[str, bytes], regions: bool = False
+) -> None:
     """Write the site of a bundle and its looks to `folder`, whole or not at all; an older site there is replaced.
 
-    `previews` has a JPEG file for the name of each look. UsageError for a folder that is no such site, or looks that
-    are none, share a name or are of another model; HueglassError for a failing npm or a full disk.
+    `previews` has a JPEG file for the name of each look; with `regions`, the bundle's segmenter finds them. UsageError
+    for a folder that is no such site, or looks that are none, share a name or are of another model; HueglassError for a
+    failing npm or a full disk.
     """
     place = _place(folder)
     _check_looks(looks, bundle)
     with disk_errors(folder), _whole_folder(place) as site:
         _add_runtime(site / "vendor")
         _add_page(site)
-        _add_model(site / "model", bundle)
+        _add_model(site / "model", bundle, regions)
         _add_looks(site / "looks", looks, previews)
         (site / HEADERS).write_text(HEADER_LINES)
-        names = {"hueglass": FORMAT, "model": bundle.manifest.model, "looks": [look.name for look in looks]}
-        (site / MARKER).write_text(json.dumps(names, indent=1) + "\n")
+        marker = {"hueglass": FORMAT, "model": bundle.manifest.model, "regions": regions}
+        marker["looks"] = [look.name for look in looks]
+        (site / MARKER).write_text(json.dumps(marker, indent=1) + "\n")
 
 
 def _place(folder: Path) -> Path:
@@ -166,9 +171,9 @@ def _add_page(site: Path) -> None:
     (site / "index.html").write_text(marked, encoding="utf-8")
 
 
-def _add_model(folder: Path, bundle: ModelBundle) -> None:
+def _add_model(folder: Path, bundle: ModelBundle, regions: bool) -> None:
     folder.mkdir()
-    for name in (STUDENT, LOOK_ENCODER):
+    for name in (STUDENT, LOOK_ENCODER, *((SEGMENTER,) if regions else ())):
         check_graph(bundle.folder, name, bundle.manifest)
         shutil.copyfile(bundle.folder / name, folder / name)
     shutil.copyfile(bundle.folder / MANIFEST, folder / MANIFEST)
@@ -181,9 +186,17 @@ def _add_looks(folder: Path, looks: Sequence[Look], previews: Mapping[str, bytes
         (folder / f"{look.name}.jpg").write_bytes(previews[look.name])
 
 
-def look_as_json(look: Look) -> dict[str, str | list[str]]:
+def look_as_json(look: Look) -> dict[str, str | list[str] | list[float]]:
     """A whole look for the page: `tones` (tones, code) and `codes` (n, code) as base64 of little-endian float32."""
     tones, codes = (
         base64.b64encode(np.ascontiguousarray(x, dtype="<f4").tobytes()).decode() for x in (look.tones, look.codes)
     )
-    return {"name": look.name, "model": look.model, "names": list(look.names), "tones": tones, "codes": codes}
+    shares = [1.0] * len(look.names) if look.shares is None else look.shares.tolist()
+    return {
+        "name": look.name,
+        "model": look.model,
+        "names": list(look.names),
+        "shares": shares,
+        "tones": tones,
+        "codes": codes,
+    }

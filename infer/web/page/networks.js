@@ -1,18 +1,24 @@
-// The student and the look encoder of a site, run by onnxruntime-web. Nothing here knows of frames, time or looks' names.
+// The networks of a site, run by onnxruntime-web. Nothing here knows of frames or time.
 
 import * as ort from "../vendor/ort.wasm.min.mjs";
+
+import { assign, believed, named, NO_REGIONS, present } from "./regions.js";
 
 const MAX_THREADS = 4;
 
 export class Networks {
-  /** `base`: URL of the site's folder, with a slash at its end. Rejects with an Error in plain words. */
-  static async open(base, threads = threadsHere()) {
+  /**
+   * `base`: URL of the site's folder, with a slash at its end; with `regions`, it has a segmenter. Rejects with an Error
+   * in plain words.
+   */
+  static async open(base, regions = false, threads = threadsHere()) {
     ort.env.wasm.wasmPaths = new URL("vendor/", base).href;
     ort.env.wasm.numThreads = threads;
     const networks = new Networks();
     networks.base = base;
     networks.manifest = await (await fetched(new URL("model/bundle.json", base))).json();
     networks.student = await networks.#session("student.onnx");
+    if (regions) networks.segmenter = await networks.#session("segmenter.onnx");
     return networks;
   }
 
@@ -34,25 +40,35 @@ export class Networks {
     return [this.manifest.depth, this.manifest.cells, this.manifest.cells, 12];
   }
 
-  /** Coefficients (Float32Array, C order) for a thumbnail of size x size x 3 bytes and the tones of a look. */
-  async predict(thumbnail, tones) {
-    const { slots, code } = this.manifest;
-    const codes = new Float32Array(slots * code + tones.length);
-    codes.set(tones, slots * code); // nothing is known of regions: their codes and maps are zero
+  /** The regions that a thumbnail of size x size x 3 bytes shows, as far as they are to be believed. */
+  async segment(thumbnail) {
+    if (this.segmenter === undefined) return NO_REGIONS;
+    const { maps } = await this.segmenter.run({ thumbnail: this.#planar(thumbnail) });
+    return believed(named(maps.data, this.manifest.regions));
+  }
+
+  /** Coefficients (Float32Array, C order) for a thumbnail of size x size x 3 bytes, its regions, and a look. */
+  async predict(thumbnail, regions, look) {
+    const { maps, codes } = assign(look, regions, this.manifest);
     const { coefficients } = await this.student.run({
       thumbnail: this.#planar(thumbnail),
-      regions: this.#noRegions(),
-      codes: new ort.Tensor("float32", codes, [1, codes.length / code, code]),
+      regions: this.#slots(maps),
+      codes: new ort.Tensor("float32", codes, [1, codes.length / this.manifest.code, this.manifest.code]),
     });
     return coefficients.data;
   }
 
-  /** Tones (Float32Array) of a reference photograph, from its thumbnail; loads the encoder when it is first needed. */
+  /** The look of a reference photograph, from its thumbnail; loads the encoder when it is first needed. */
   async encode(thumbnail) {
     this.encoder ??= await this.#session("look_encoder.onnx");
     const { slots, code } = this.manifest;
-    const { codes } = await this.encoder.run({ reference: this.#planar(thumbnail), regions: this.#noRegions() });
-    return codes.data.slice(slots * code);
+    const found = this.segmenter === undefined ? NO_REGIONS : present(await this.segment(thumbnail));
+    const names = found.names.slice(0, slots);
+    const maps = new Float32Array(slots * this.#mapPixels);
+    maps.set(found.maps.subarray(0, names.length * this.#mapPixels));
+    const { codes } = await this.encoder.run({ reference: this.#planar(thumbnail), regions: this.#slots(maps) });
+    const [own, tones] = [codes.data.slice(0, names.length * code), codes.data.slice(slots * code)];
+    return { names, shares: names.map(() => 1), codes: own, tones };
   }
 
   #planar(thumbnail) {
@@ -64,10 +80,14 @@ export class Networks {
     return new ort.Tensor("float32", planes, [1, 3, this.size, this.size]);
   }
 
-  #noRegions() {
-    const { slots, thumbnail } = this.manifest;
-    const side = thumbnail / 2;
-    return new ort.Tensor("float32", new Float32Array(slots * side * side), [1, slots, side, side]);
+  /** Maps of all slots, as the networks take them. */
+  #slots(maps) {
+    const side = this.size / 2;
+    return new ort.Tensor("float32", maps, [1, this.manifest.slots, side, side]);
+  }
+
+  get #mapPixels() {
+    return (this.size / 2) ** 2;
   }
 }
 

@@ -1,7 +1,7 @@
 // Coefficients that follow the light without flicker, and what finds cuts: the same arithmetic as infer/temporal.py and
 // infer/scene_cut.py, whose comments say why. Plain functions and classes: they run in a worker and in node alike.
 
-const SECONDS = 0.35;
+export const SECONDS = 0.35;
 const FAR = 0.05;
 const THRESHOLD = 0.5;
 const SIZE = 32;

@@ -3,33 +3,35 @@
 
 import { fetched, Networks } from "./networks.js";
 import { readPhoto } from "./photo.js";
-import { blend, CutDetector, halfFloats, Smoother } from "./smoother.js";
+import { mixed, NO_REGIONS, RegionSmoother } from "./regions.js";
+import { CutDetector, halfFloats, SECONDS, Smoother } from "./smoother.js";
 
 /** So many photographs are kept as looks; the oldest is dropped. */
 const MAX_PHOTOS = 64;
 
 const smoother = new Smoother();
+const regionSmoother = new RegionSmoother(SECONDS);
 const cuts = new CutDetector();
-/** Tones by the name of a look: those of the site as they are asked for, and those of photographs. */
+/** Looks by name: those of the site as they are asked for, and those of photographs. */
 const known = new Map();
 const photos = [];
 let base, site, networks;
-/** From one look's tones to another's, from the moment of the first frame after it was asked for (ms). */
+/** From one look to another, from the moment of the first frame after it was asked for (ms). */
 let fade = null;
-let tones = null;
+let look = null;
 
 const calls = {
   async start({ base: where }) {
     base = where;
     site = await (await fetched(new URL("site.json", base))).json();
-    networks = await Networks.open(base);
-    tones = await tonesOf(site.looks[0]);
+    networks = await Networks.open(base, site.regions);
+    look = await lookOf(site.looks[0]);
     const looks = site.looks.map((name) => ({ name, preview: fileOf(name, "jpg").href }));
     return { size: networks.size, grid: networks.grid, looks, model: networks.manifest.model };
   },
 
   async setLook({ name, seconds }) {
-    fade = { from: tones, to: await tonesOf(name), began: null, seconds };
+    fade = { from: look, to: await lookOf(name), began: null, seconds };
     if (!seconds) smoother.reset(); // it is there at once
   },
 
@@ -45,29 +47,31 @@ const calls = {
 
   async predict({ rgb, time }) {
     const began = performance.now();
-    const fresh = cuts.update(rgb, networks.size, time / 1000);
-    tones = fadedTones(time);
-    const coefficients = await networks.predict(rgb, tones);
-    const grid = halfFloats(smoother.update(coefficients, time / 1000, fresh));
+    const seconds = time / 1000;
+    const fresh = cuts.update(rgb, networks.size, seconds);
+    look = fadedLook(time);
+    const regions = site.regions ? regionSmoother.update(await networks.segment(rgb), seconds, fresh) : NO_REGIONS;
+    const coefficients = await networks.predict(rgb, regions, look);
+    const grid = halfFloats(smoother.update(coefficients, seconds, fresh));
     return { grid, milliseconds: performance.now() - began };
   },
 };
 
-function fadedTones(time) {
-  if (fade === null) return tones;
+function fadedLook(time) {
+  if (fade === null) return look;
   fade.began ??= time;
   const way = fade.seconds ? (time - fade.began) / (1000 * fade.seconds) : 1;
   const { from, to } = fade;
   if (way >= 1) fade = null;
-  return way >= 1 ? to : blend(from, to, Math.max(way, 0));
+  return way >= 1 ? to : mixed(from, to, Math.max(way, 0), networks.manifest.code);
 }
 
-async function tonesOf(name) {
+async function lookOf(name) {
   if (!known.has(name)) {
     if (!site.looks.includes(name)) throw new Error(`there is no look named ${name}`);
-    const look = await (await fetched(fileOf(name, "json"))).json();
-    if (look.model !== networks.manifest.model) throw new Error(`the look ${name} is of another model: reload the page`);
-    known.set(name, numbersOf(look.tones));
+    const { model, names, shares, codes, tones } = await (await fetched(fileOf(name, "json"))).json();
+    if (model !== networks.manifest.model) throw new Error(`the look ${name} is of another model: reload the page`);
+    known.set(name, { names, shares, codes: numbersOf(codes), tones: numbersOf(tones) });
   }
   return known.get(name);
 }

@@ -1,0 +1,160 @@
+// What a segmenter finds, steady over time, and whose light each region takes: the same arithmetic as infer/regions.py,
+// infer/region_smoother.py and infer/look.py, whose comments say why.
+//
+// Regions are {maps, names}: maps (Float32Array) one after another, `side` x `side` each, summing to at most 1 in a
+// pixel. A look is {tones, codes, names, shares}: `tones` belong to the whole reference, `codes` to its regions, of which
+// `shares` say how much takes them.
+
+import { blend } from "./smoother.js";
+
+const PRESENT = 0.01;
+const [UNSURE, SURE] = [0.3, 0.8];
+const [ENTERS, LEAVES] = [0.015, 0.005];
+const LEAST_NAMED = 0.1;
+const FADED = 1e-3;
+const NOTHING = 1e-6;
+const MAX_REGIONS = 64;
+
+/** Where nothing is known of the picture. */
+export const NO_REGIONS = { maps: new Float32Array(0), names: [] };
+
+/** What a segmenter gave, its scores scaled to sum to 1 in a pixel, or to less where none of them is likely. */
+export function named(scores, names) {
+  const totals = sums(scores, names.length);
+  return { maps: scores.map((value, i) => Math.max(value, 0) / Math.max(totals[i % totals.length], LEAST_NAMED)), names };
+}
+
+/** A segmenter's maps with the likelier regions made likelier still, and unsure pixels left to nobody. */
+export function believed({ maps, names }) {
+  const pixels = maps.length / names.length;
+  const squares = maps.map((value) => value * value);
+  const trust = sums(squares, names.length);
+  for (let p = 0; p < pixels; p++) {
+    let likeliest = 0;
+    for (let i = p; i < maps.length; i += pixels) likeliest = Math.max(likeliest, maps[i]);
+    trust[p] = Math.min(Math.max((likeliest - UNSURE) / (SURE - UNSURE), 0), 1) / (trust[p] + 1e-6);
+  }
+  return { maps: squares.map((value, i) => value * trust[i % pixels]), names };
+}
+
+/** Those that were found in more than PRESENT of a single picture. */
+export function present(regions) {
+  const pixels = regions.maps.length / regions.names.length;
+  return chosen(regions, shares(regions.maps, pixels).map((share) => share > PRESENT));
+}
+
+/** Maps that follow the frames, with a time constant in seconds, and regions that come and go without a pop. */
+export class RegionSmoother {
+  constructor(seconds) {
+    this.seconds = seconds;
+    this.average = null;
+  }
+
+  /** The regions that are there at `time` seconds, smoothed; `fresh` at the start of a shot. */
+  update({ maps, names }, time, fresh = false) {
+    let weight = 1;
+    if (this.average === null || fresh || time < this.time) {
+      this.average = maps.slice();
+      this.there = names.map(() => false);
+      this.presence = names.map(() => 0);
+    } else {
+      weight = this.seconds ? 1 - Math.exp((this.time - time) / this.seconds) : 1;
+      this.average = blend(this.average, maps, weight).map((value) => (value > NOTHING ? value : 0));
+    }
+    this.time = time;
+    const wide = shares(this.average, maps.length / names.length);
+    this.there = wide.map((share, i) => share > (this.there[i] ? LEAVES : ENTERS));
+    this.presence = this.presence.map((value, i) => {
+      const goal = this.there[i] ? 1 : 0;
+      const next = Math.fround(value + Math.fround(weight) * (goal - value));
+      return Math.abs(next - goal) < FADED ? goal : next;
+    });
+    return faded({ maps: this.average, names }, this.presence);
+  }
+}
+
+/**
+ * Those of any presence, each map times its own. What that frees in a pixel goes to the other regions there, in
+ * proportion to what they have; where they have less than LEAST_NAMED, a part of it to none.
+ */
+function faded(regions, presence) {
+  const found = chosen(regions, presence.map((value) => value > 0));
+  const own = presence.filter((value) => value > 0);
+  if (presence.every((value) => value === 1)) return found;
+  const pixels = regions.maps.length / regions.names.length;
+  const { maps } = found;
+  for (let p = 0; p < pixels; p++) {
+    let [total, freed] = [0, 0];
+    for (let k = 0; k < own.length; k++) total += own[k] * maps[k * pixels + p];
+    for (let i = 0; i < presence.length; i++) freed += presence[i] > 0 ? 0 : regions.maps[i * pixels + p];
+    const left = own.map((value, k) => {
+      const map = maps[k * pixels + p];
+      return ((1 - value) * map) / Math.max(total - value * map, LEAST_NAMED);
+    });
+    const gain = freed / Math.max(total, LEAST_NAMED) + left.reduce((sum, value) => sum + value, 0) + 1;
+    for (let k = 0; k < own.length; k++) maps[k * pixels + p] *= own[k] * (gain - left[k]);
+  }
+  return found;
+}
+
+/**
+ * What the student of a manifest is given: the maps of the frame's regions that the look knows, one a slot, and the
+ * look's codes and tones. The student finds tones for whatever lies in no slot.
+ */
+export function assign(look, regions, { slots, code, thumbnail }) {
+  const pixels = (thumbnail / 2) ** 2;
+  const known = regions.names.map((name) => look.names.indexOf(name)).flatMap((own, i) => (own < 0 ? [] : [[i, own]]));
+  const maps = new Float32Array(slots * pixels);
+  const codes = new Float32Array(slots * code + look.tones.length);
+  known.slice(0, slots).forEach(([i, own], slot) => {
+    const share = look.shares[own];
+    maps.set(regions.maps.subarray(i * pixels, (i + 1) * pixels).map((value) => value * share), slot * pixels);
+    codes.set(look.codes.subarray(own * code, (own + 1) * code), slot * code);
+  });
+  codes.set(look.tones, slots * code);
+  return { maps, codes };
+}
+
+/** A look on the way from `a` (weight 0) to `b` (weight 1); `code` is how many numbers a region has. */
+export function mixed(a, b, weight, code) {
+  const all = [...new Set([...a.names, ...b.names])].slice(0, MAX_REGIONS);
+  const parts = all.map((name) => {
+    const [mine, theirs] = [a, b].map((look) => look.names.indexOf(name));
+    const own = mine < 0 ? 0 : (1 - weight) * a.shares[mine];
+    const other = theirs < 0 ? 0 : weight * b.shares[theirs];
+    return { name, mine, theirs, own, other, share: own + other };
+  }).filter(({ share }) => share > 0);
+  const codes = new Float32Array(parts.length * code);
+  parts.forEach(({ mine, theirs, own, other, share }, i) => {
+    for (let k = 0; k < code; k++) {
+      const sum = (own && own * a.codes[mine * code + k]) + (other && other * b.codes[theirs * code + k]);
+      codes[i * code + k] = sum / share;
+    }
+  });
+  const [names, shares] = [parts.map(({ name }) => name), parts.map(({ share }) => share)];
+  return { tones: blend(a.tones, b.tones, weight), codes, names, shares };
+}
+
+function chosen({ maps, names }, wanted) {
+  const pixels = maps.length / names.length;
+  const kept = names.flatMap((_, i) => (wanted[i] ? [i] : []));
+  const found = new Float32Array(kept.length * pixels);
+  kept.forEach((i, k) => found.set(maps.subarray(i * pixels, (i + 1) * pixels), k * pixels));
+  return { maps: found, names: kept.map((i) => names[i]) };
+}
+
+/** Of each region, the mean of its map. */
+function shares(maps, pixels) {
+  return Array.from({ length: maps.length / pixels }, (_, i) => {
+    let sum = 0;
+    for (let p = i * pixels; p < (i + 1) * pixels; p++) sum += maps[p];
+    return sum / pixels;
+  });
+}
+
+/** Of each pixel, the sum over `count` maps. */
+function sums(maps, count) {
+  const totals = new Float64Array(maps.length / count);
+  maps.forEach((value, i) => { totals[i % totals.length] += Math.max(value, 0); });
+  return totals;
+}
