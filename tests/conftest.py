@@ -1,5 +1,6 @@
 """What several tests share: the command line run in this process, the embedded model, recipes for clips."""
 
+import signal
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,6 +12,10 @@ import pytest
 
 from hueglass import cli
 from hueglass.infer.bundle import ModelBundle
+
+# What a shell starts in the background ignores Ctrl-C, and so would all that is started here to be interrupted by it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @dataclass(frozen=True)

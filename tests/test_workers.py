@@ -43,7 +43,7 @@ def fragile(folder, item):
         mine.unlink()
         died.touch()
         os._exit(9)
-    time.sleep(0.02)
+    time.sleep(0.3)  # longer than one process starts after another
     mine.unlink()
     return others
 
