@@ -1,7 +1,7 @@
 """The web server, as its clients meet it: a real one on a free port, real WebSockets, and what it refuses.
 
-Run by hand, `python tests/test_web_server.py SECONDS` serves 20 clients for so long and says how long they waited and
-what memory the server took.
+Run by hand, `python tests/test_web_server.py SECONDS [regions]` serves 20 clients for so long, with or without a
+segmenter, and says how long they waited and what memory the server took.
 """
 
 import asyncio
@@ -54,9 +54,12 @@ exceptions = pytest.importorskip("websockets.exceptions")
 SIZE, SHAPE = 256, (8, 16, 16, 12)
 LOOKS = ["sunset", "moonlight", "winter"]
 PROCESS = """
+import sys
 from hueglass.infer.bundle import ModelBundle
+from hueglass.infer.stylizer import Sight
 from hueglass.serve_command import serve
-serve("127.0.0.1", 0, False, ["sunset"], ModelBundle())
+bundle = ModelBundle()
+serve("127.0.0.1", 0, False, ["sunset"], bundle, sight=Sight(bundle.segmenter if "regions" in sys.argv else None))
 """
 
 
@@ -704,11 +707,10 @@ def test_what_cannot_be_served_is_one_line(
 
 
 @contextlib.contextmanager
-def process() -> Iterator[tuple[subprocess.Popen[str], Served]]:
+def process(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], Served]]:
     """`serve` in a process of its own."""
-    running = subprocess.Popen(
-        [sys.executable, "-c", PROCESS], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    command = [sys.executable, "-c", PROCESS, *arguments]
+    running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         assert running.stdout is not None
         link = running.stdout.readline().strip()
@@ -845,13 +847,13 @@ def test_twenty_clients_are_all_served(served: Served) -> None:
     wait_for(lambda: clients_of(served) == 0)
 
 
-def measure(seconds: float) -> None:
+def measure(seconds: float, *arguments: str) -> None:
     """Prints, for 20 clients at 15 thumbnails a second, their delays, and the server's memory over the time."""
 
     def memory(pid: int) -> float:
         return int(re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())[1]) / 1024  # type: ignore[index]
 
-    with process() as (running, served):
+    with process(*arguments) as (running, served):
         taken, done = [], threading.Event()
 
         def watch() -> None:
@@ -872,4 +874,4 @@ def measure(seconds: float) -> None:
 
 if __name__ == "__main__":
     os.environ.setdefault("MALLOC_ARENA_MAX", "1")  # as `hueglass serve` sets it for itself
-    measure(float(sys.argv[1]))
+    measure(float(sys.argv[1]), *sys.argv[2:])

@@ -20,21 +20,20 @@ export const NO_REGIONS = { maps: new Float32Array(0), names: [] };
 
 /** What a segmenter gave, its scores scaled to sum to 1 in a pixel, or to less where none of them is likely. */
 export function named(scores, names) {
-  const totals = sums(scores, names.length);
-  return { maps: scores.map((value, i) => Math.max(value, 0) / Math.max(totals[i % totals.length], LEAST_NAMED)), names };
+  const maps = scores.map((value) => Math.max(value, 0));
+  const totals = overRegions(maps, names.length, (sum, value) => sum + value);
+  return { maps: scaled(maps, totals.map((total) => 1 / Math.max(total, LEAST_NAMED))), names };
 }
 
 /** A segmenter's maps with the likelier regions made likelier still, and unsure pixels left to nobody. */
 export function believed({ maps, names }) {
-  const pixels = maps.length / names.length;
+  const likeliest = overRegions(maps, names.length, Math.max);
   const squares = maps.map((value) => value * value);
-  const trust = sums(squares, names.length);
-  for (let p = 0; p < pixels; p++) {
-    let likeliest = 0;
-    for (let i = p; i < maps.length; i += pixels) likeliest = Math.max(likeliest, maps[i]);
-    trust[p] = Math.min(Math.max((likeliest - UNSURE) / (SURE - UNSURE), 0), 1) / (trust[p] + 1e-6);
-  }
-  return { maps: squares.map((value, i) => value * trust[i % pixels]), names };
+  const totals = overRegions(squares, names.length, (sum, value) => sum + value);
+  const trust = likeliest.map((value, p) => {
+    return Math.min(Math.max((value - UNSURE) / (SURE - UNSURE), 0), 1) / (totals[p] + 1e-6);
+  });
+  return { maps: scaled(squares, trust), names };
 }
 
 /** Those that were found in more than PRESENT of a single picture. */
@@ -152,9 +151,19 @@ function shares(maps, pixels) {
   });
 }
 
-/** Of each pixel, the sum over `count` maps. */
-function sums(maps, count) {
-  const totals = new Float64Array(maps.length / count);
-  maps.forEach((value, i) => { totals[i % totals.length] += Math.max(value, 0); });
-  return totals;
+/** Of each pixel, what its values in `count` maps come to, beginning with 0. */
+function overRegions(maps, count, join) {
+  const joined = new Float64Array(maps.length / count);
+  for (let from = 0; from < maps.length; from += joined.length) {
+    for (let p = 0; p < joined.length; p++) joined[p] = join(joined[p], maps[from + p]);
+  }
+  return joined;
+}
+
+/** Every map, in place, times `factors` of its pixels. */
+function scaled(maps, factors) {
+  for (let from = 0; from < maps.length; from += factors.length) {
+    for (let p = 0; p < factors.length; p++) maps[from + p] *= factors[p];
+  }
+  return maps;
 }
