@@ -244,13 +244,15 @@ def serve(
     _one_heap()
     from hueglass.convert import check_strength, choose_segmenter
     from hueglass.infer.stylizer import Sight
+    from hueglass.serve_command import build_server
     from hueglass.serve_command import serve as run_server
 
     bundle = _bundle(model, device)
     chosen, wanted = choose_segmenter(auto_regions, segmenter, labels, bundle), _strength(1.0, region)
     check_strength(wanted, () if chosen is None else chosen.names, chosen is not None)
     sight = Sight(chosen, wanted, smoothing)
-    run_server(host, port, open_browser, look or [], bundle, certificate, key, max_clients, sight)
+    built = build_server(host, port, look or [], bundle, certificate, key, max_clients, sight)
+    run_server(*built, open_browser)
 
 
 @web_app.command("build")

@@ -34,40 +34,14 @@ PREVIEW = (480, 270)
 _NEEDED = ("starlette", "uvicorn", "websockets", "cryptography", "segno")
 
 
-def serve(
-    host: str,
-    port: int,
-    open_browser: bool,
-    looks: list[str],
-    bundle: ModelBundle,
-    certificate: Path | None = None,
-    key: Path | None = None,
-    max_clients: int = MAX_CLIENTS,
-    sight: Sight | None = None,
-) -> None:
-    """Serve the page until Ctrl-C or SIGTERM; print its link, and open it in a browser if wanted.
-
-    `looks` are names or .look files, all the embedded ones where none is given; `sight` is how all clients are seen. On
-    a `host` that others can reach the way is TLS, with `certificate` and `key` or a certificate made on the spot, and
-    the link holds a token. UsageError for missing packages, an unknown look, or a host and port that cannot be had;
-    HueglassError for broken files.
-    """
-    require_packages()
-    if key is not None and certificate is None:
-        raise UsageError("--key without --certificate, expected both or neither")
-    server, link, identity = build_server(host, port, looks, bundle, certificate, key, max_clients, sight)
+def serve(server: WebServer, link: str, identity: Identity | None, open_browser: bool) -> None:
+    """Serve the page until Ctrl-C or SIGTERM; print its link first, and open it in a browser if wanted. The first three
+    are those of `build_server`."""
     announce(link, identity)
     if open_browser:
         # Slow to return where a browser is started, which is not to hold up who has the link already.
         threading.Thread(target=webbrowser.open, args=(link,), daemon=True).start()
     server.run()
-
-
-def require_packages() -> None:
-    """UsageError, with what installs them, if packages of the extra `web` are missing."""
-    missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
-    if missing:
-        raise UsageError(f'the web page needs {", ".join(missing)}: pip install "hueglass[web]"')
 
 
 def build_server(
@@ -81,10 +55,19 @@ def build_server(
     sight: Sight | None = None,
     page: Path = PAGE,
 ) -> tuple[WebServer, str, Identity | None]:
-    """The server, listening already, the link to its page, and what it shows over TLS. Errors as `serve`."""
+    """The server, listening already, the link to its page, and what it shows over TLS.
+
+    `looks` are names or .look files, all the embedded ones where none is given; `sight` is how all clients are seen. On
+    a `host` that others can reach the way is TLS, with `certificate` and `key` or a certificate made on the spot, and
+    the link holds a token. UsageError for missing packages, an unknown look, or a host and port that cannot be had;
+    HueglassError for broken files.
+    """
+    require_packages()
+    if key is not None and certificate is None:
+        raise UsageError("--key without --certificate, expected both or neither")
     files = read_page(page)
     chosen: list[Look] = [find_look(name, bundle.manifest) for name in looks or embedded_looks()]
-    names = names_of(host)
+    names, sight = names_of(host), sight or Sight()
     identity = None
     if certificate is not None:
         identity = read_identity(certificate, key)
@@ -93,11 +76,17 @@ def build_server(
     token = None if is_loopback(host) else new_token()
     hosts = frozenset({"localhost", "127.0.0.1", "::1", host.lower()})
     listening = listen(host, port)
-    sight = sight or Sight()
     shelf = Shelf(bundle, chosen, street_picture(), sight.segmenter)
     service = Service(Turns(bundle, sight), shelf, Access(token, hosts, identity is not None), files, max_clients)
     server = WebServer(service, listening, identity)
     return server, link_to(names[0], server.port, token, identity is not None), identity
+
+
+def require_packages() -> None:
+    """UsageError, with what installs them, if packages of the extra `web` are missing."""
+    missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
+    if missing:
+        raise UsageError(f'the web page needs {", ".join(missing)}: pip install "hueglass[web]"')
 
 
 def street_picture() -> np.ndarray:

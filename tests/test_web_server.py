@@ -57,9 +57,10 @@ PROCESS = """
 import sys
 from hueglass.infer.bundle import ModelBundle
 from hueglass.infer.stylizer import Sight
-from hueglass.serve_command import serve
+from hueglass.serve_command import build_server, serve
 bundle = ModelBundle()
-serve("127.0.0.1", 0, False, ["sunset"], bundle, sight=Sight(bundle.segmenter if "regions" in sys.argv else None))
+sight = Sight(bundle.segmenter if "regions" in sys.argv else None)
+serve(*build_server("127.0.0.1", 0, ["sunset"], bundle, sight=sight), open_browser=False)
 """
 
 
@@ -652,7 +653,7 @@ def test_ones_own_certificate(start: Callable[..., Served], tmp_path: Path) -> N
     with pytest.raises(UsageError, match="no such file"):
         tls.read_identity(tmp_path / "nothing.pem", key)
     with pytest.raises(UsageError, match="--key without --certificate"):
-        serve_command.serve("127.0.0.1", 0, False, [], ModelBundle(), None, key)
+        serve_command.build_server("127.0.0.1", 0, [], ModelBundle(), None, key)
 
 
 def test_a_key_with_a_password_is_not_asked_for(tmp_path: Path) -> None:
@@ -703,7 +704,7 @@ def test_what_cannot_be_served_is_one_line(
         serve_command.build_server("127.0.0.1", 0, [], bundle, page=tmp_path)
     monkeypatch.setattr(serve_command, "_NEEDED", ("no_such_package",))
     with pytest.raises(UsageError, match=r'no_such_package: pip install "hueglass\[web\]"'):
-        serve_command.serve("127.0.0.1", 0, False, [], bundle)
+        serve_command.build_server("127.0.0.1", 0, [], bundle)
 
 
 @contextlib.contextmanager
