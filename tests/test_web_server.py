@@ -579,6 +579,27 @@ def test_who_does_not_read_is_dropped_and_others_are_served(
     assert capfd.readouterr().err == "hueglass: a client did not read for 1 s: dropped\n"
 
 
+def test_who_is_dropped_with_messages_unread_goes_without_a_word(
+    capfd: pytest.CaptureFixture[str], start: Callable[..., Served], tmp_path: Path
+) -> None:
+    """Over TLS, where the way is gone when the server finds that it may read on."""
+    certificate, key = tls._self_signed(["127.0.0.1"])
+    (tmp_path / "own.pem").write_bytes(certificate + key)
+    served, pixels = start(certificate=tmp_path / "own.pem"), pictures(0, 1)[0]
+    sessions = served.server._service.sessions
+    for _ in range(10):
+        with contextlib.suppress(exceptions.ConnectionClosed), served.client(certificate.decode()) as client:
+            predicted(client, 0, 0.0, pixels)
+            (session,) = sessions
+            for i in range(8):
+                client.send(message(i + 1, 0.0, pixels))
+            session._loop.call_soon_threadsafe(session.drop)
+            while True:
+                client.recv(10)
+        wait_for(lambda: not sessions)
+    assert capfd.readouterr().err == ""
+
+
 def test_over_the_network_there_are_tls_and_a_token(
     start: Callable[..., Served], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

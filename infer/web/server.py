@@ -172,6 +172,10 @@ def _websocket_protocol() -> type[Any]:
             with suppress(OSError, AttributeError):
                 transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
 
+        def connection_lost(self, exc: Exception | None) -> None:
+            self.read_paused = False  # else uvicorn reads on over a TLS that is no more
+            super().connection_lost(exc)
+
         async def send(self, message: Any) -> None:
             await super().send(message)
             await self.writable.wait()
