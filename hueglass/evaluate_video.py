@@ -21,7 +21,7 @@ from hueglass.infer.offline import stylize_clip
 from hueglass.infer.segmenter import Segmenter
 from hueglass.infer.sources import VideoSource
 from hueglass.infer.stability import SIDE, WarpMeter, settle
-from hueglass.infer.stylizer import Sight, Stylizer
+from hueglass.infer.stylizer import REGION_PERIOD, Sight, Stylizer
 from hueglass.progress import counting_bar
 
 LOOKS = 3
@@ -56,7 +56,8 @@ class Measuring:
 
     def stylizer(self, look: Look) -> Stylizer:
         """A new one, at the start of a clip."""
-        return Sight(self.segmenter, smoothing=self.smoothing).stylizer(self.bundle, look)
+        period = 0.0 if self.offline else REGION_PERIOD
+        return Sight(self.segmenter, smoothing=self.smoothing, region_period=period).stylizer(self.bundle, look)
 
 
 def evaluate_videos(clips: Sequence[Path], looks: Sequence[str], measuring: Measuring, path: Path | None) -> None:

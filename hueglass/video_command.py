@@ -49,7 +49,7 @@ class VideoOptions:
         found = choose_segmenter(self.auto_regions, self.segmenter, self.labels, bundle)
         check_strength(self.strength, () if found is None else found.names, found is not None)
         look = look_of(self.style, None, found, bundle)
-        return Sight(found, self.strength, self.smoothing).stylizer(bundle, look)
+        return Sight(found, self.strength, self.smoothing, region_period=0.0).stylizer(bundle, look)
 
 
 def convert_video(source: Path, target: Path, options: VideoOptions, note: Callable[[str], None] = warn) -> None:

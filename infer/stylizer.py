@@ -18,13 +18,16 @@ from .strength import Strength
 from .temporal import SECONDS, Smoother
 from .yuv import YuvImage
 
+REGION_PERIOD = 0.2
+"""Seconds: of a camera, whose frames cannot wait, regions are found five times a second. Clips are as steady by it."""
+
 
 @dataclass
 class Stylizer:
     """`strength` says how much of the look is taken, and where.
 
     `segmenter` finds regions where none are given. `smoother` and `region_smoother` are for video, and None for
-    single pictures.
+    single pictures. Within `region_period` seconds of a shot regions are found once.
     """
 
     bundle: ModelBundle
@@ -33,8 +36,10 @@ class Stylizer:
     smoother: Smoother | None = None
     segmenter: Segmenter | None = None
     region_smoother: RegionSmoother | None = None
+    region_period: float = 0.0
     cuts: CutDetector = field(default_factory=CutDetector)
     threads: int = 0
+    _found: tuple[float, Regions] | None = field(default=None, init=False, repr=False)
 
     def __call__(self, frame: Frame[AnyImage], regions: Regions | None = None) -> Frame[AnyImage]:
         """The frame in the light of the look; `regions` (over half a thumbnail) say what is sky and what is not."""
@@ -57,11 +62,16 @@ class Stylizer:
         return self.bundle.predict(thumbnail, maps, codes)
 
     def find_regions(self, thumbnail: np.ndarray, time: float, fresh: bool) -> Regions:
-        """What the segmenter sees in a frame, smoothed; nothing if there is no segmenter."""
+        """What the segmenter sees in a frame, or saw shortly before, smoothed; nothing if there is no segmenter."""
         if self.segmenter is None:
             return self.no_regions()
+        if not fresh and self._found is not None and 0 <= time - self._found[0] < self.region_period:
+            return self._found[1]
         regions = believed(self.segmenter(thumbnail))
-        return regions if self.region_smoother is None else self.region_smoother.update(regions, time, fresh)
+        if self.region_smoother is not None:
+            regions = self.region_smoother.update(regions, time, fresh)
+        self._found = (time, regions)
+        return regions
 
     @cached_property
     def _on_gpu(self) -> bool:
@@ -92,13 +102,14 @@ class Stylizer:
 @dataclass(frozen=True)
 class Sight:
     """How moving pictures are seen: what finds their regions, if anything does, how much of a look they get and where,
-    and over how many seconds coefficients and regions are smoothed."""
+    over how many seconds coefficients and regions are smoothed, and how often regions are found."""
 
     segmenter: Segmenter | None = None
     strength: Strength = field(default_factory=Strength)
     smoothing: float = SECONDS
+    region_period: float = REGION_PERIOD
 
     def stylizer(self, bundle: ModelBundle, look: Look) -> Stylizer:
         """A new one, for one clip, camera or client."""
         smoothers = (Smoother(self.smoothing), self.segmenter, RegionSmoother(self.smoothing))
-        return Stylizer(bundle, look, self.strength, *smoothers)
+        return Stylizer(bundle, look, self.strength, *smoothers, self.region_period)

@@ -11,7 +11,7 @@ from hueglass.infer.look import Look, make_look
 from hueglass.infer.region_smoother import RegionSmoother
 from hueglass.infer.regions import Mask, Regions, believed, regions_of
 from hueglass.infer.strength import Strength
-from hueglass.infer.stylizer import Stylizer
+from hueglass.infer.stylizer import Sight, Stylizer
 from hueglass.infer.temporal import Smoother
 
 WARM, COLD = (225, 130, 50), (50, 110, 220)
@@ -53,6 +53,22 @@ def test_predict_and_render_are_the_two_halves_of_a_call(bundle: ModelBundle, lo
         manifest = bundle.manifest
         assert coefficients.shape == (manifest.depth, manifest.cells, manifest.cells, 12)
         np.testing.assert_array_equal(stylizer.render(frame, coefficients).image, stylizer(frame, given).image)
+
+
+def test_regions_are_found_once_in_a_period_and_at_cuts(bundle: ModelBundle, look: Look) -> None:
+    seen: list[int] = []
+
+    def segmenter(thumbnail: np.ndarray) -> Regions:
+        assert bundle.segmenter is not None
+        seen.append(index)
+        return bundle.segmenter(thumbnail)
+
+    street = render_street(street_scene(0), 0.0, 160, 120)[0]
+    shots = [*(np.roll(street, 2 * i, 1) for i in range(5)), 255 - street[::-1], street]
+    stylizer = Sight(segmenter, region_period=0.2).stylizer(bundle, look)  # type: ignore[arg-type]
+    for index, (image, time) in enumerate(zip(shots, (0.0, 0.1, 0.19, 0.21, 0.3, 0.31, 0.0), strict=True)):
+        stylizer.predict(Frame(image, time, index))
+    assert seen == [0, 3, 5, 6]  # 5 is a cut, 6 goes back
 
 
 def test_time_index_and_duration_are_kept(bundle: ModelBundle, look: Look) -> None:

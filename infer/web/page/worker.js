@@ -6,6 +6,8 @@ import { readPhoto } from "./photo.js";
 import { mixed, NO_REGIONS, RegionSmoother } from "./regions.js";
 import { CutDetector, halfFloats, SECONDS, Smoother } from "./smoother.js";
 
+/** Seconds: within a shot, regions are found five times a second (infer/stylizer.py). */
+const REGION_PERIOD = 0.2;
 /** So many photographs are kept as looks; the oldest is dropped. */
 const MAX_PHOTOS = 64;
 
@@ -19,6 +21,8 @@ let base, site, networks;
 /** From one look to another, from the moment of the first frame after it was asked for (ms). */
 let fade = null;
 let look = null;
+/** The regions of the last thumbnail in which they were looked for, and its time in seconds. */
+let found = { regions: NO_REGIONS, time: null };
 
 const calls = {
   async start({ base: where }) {
@@ -50,12 +54,19 @@ const calls = {
     const seconds = time / 1000;
     const fresh = cuts.update(rgb, networks.size, seconds);
     look = fadedLook(time);
-    const regions = site.regions ? regionSmoother.update(await networks.segment(rgb), seconds, fresh) : NO_REGIONS;
-    const coefficients = await networks.predict(rgb, regions, look);
+    const coefficients = await networks.predict(rgb, await regionsAt(rgb, seconds, fresh), look);
     const grid = halfFloats(smoother.update(coefficients, seconds, fresh));
     return { grid, milliseconds: performance.now() - began };
   },
 };
+
+async function regionsAt(rgb, seconds, fresh) {
+  const passed = found.time === null ? -1 : seconds - found.time;
+  if (site.regions && (fresh || !(passed >= 0 && passed < REGION_PERIOD))) {
+    found = { regions: regionSmoother.update(await networks.segment(rgb), seconds, fresh), time: seconds };
+  }
+  return found.regions;
+}
 
 function fadedLook(time) {
   if (fade === null) return look;
