@@ -596,11 +596,13 @@ def test_the_networks_give_what_onnxruntime_gives(
     script = """
       const { Networks } = await import('/page/networks.js');
       const networks = await Networks.open(location.origin + '/', given.regions, crossOriginIsolated ? 2 : 1);
-      const out = { grids: [], looks: [] };
+      const { NO_REGIONS } = await import('/page/regions.js');
+      const out = { grids: [], bare: [], looks: [] };
       for (const thumbnail of given.thumbnails.map(bytes)) {
         const regions = await networks.segment(thumbnail);
         for (const look of given.looks.map(decodedLook)) {
           out.grids.push(text(await networks.predict(thumbnail, regions, look)));
+          out.bare.push(text(await networks.predict(thumbnail, NO_REGIONS, look)));
         }
         const { names, codes, tones } = await networks.encode(thumbnail);
         out.looks.push({ names, codes: text(codes), tones: text(tones) });
@@ -610,9 +612,11 @@ def test_the_networks_give_what_onnxruntime_gives(
     sent = {"thumbnails": [text_of(x) for x in thumbnails], "looks": [site.look_as_json(look) for look in looks]}
     found = served.call(LOOKS + script, {**sent, "regions": served.regions})
     segmenter = bundle.segmenter if served.regions else None
-    wanted = [
-        Stylizer(bundle, look, segmenter=segmenter).predict(Frame(x, 0.0, 0)) for x in thumbnails for look in looks
-    ]
+    bare, wanted = (
+        [Stylizer(bundle, look, segmenter=own).predict(Frame(x, 0.0, 0)) for x in thumbnails for look in looks]
+        for own in (None, segmenter)
+    )
+    assert np.abs(np.array([decoded(text) for text in found["bare"]]) - np.reshape(bare, (9, -1))).max() < 1e-3
     far = np.abs(np.array([decoded(text) for text in found["grids"]]) - np.reshape(wanted, (9, -1)))
     assert far.max() < (2e-3 if served.regions else 1e-3)  # what the segmenter is off by is made more by believing it
     for one, x in zip(found["looks"], thumbnails, strict=True):
