@@ -246,7 +246,7 @@ def test_frames_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["in.mp4"]
 
 
-@pytest.mark.parametrize("codec", CODECS[:2] + CODECS[3:])  # not VP9, which MP4 does not take
+@pytest.mark.parametrize("codec", [codec for codec in CODECS if codec != "vp9"])  # which MP4 does not take
 @pytest.mark.parametrize("failure", [KeyboardInterrupt, ValueError])
 def test_a_failure_leaves_nothing(
     tmp_path: Path, failure: type[BaseException], codec: str, capfd: pytest.CaptureFixture[str]

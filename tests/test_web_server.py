@@ -218,14 +218,15 @@ def test_regions_are_found_smoothed_and_spared(start: Callable[..., Served], bun
     """With a segmenter, of each client's frames and of what is uploaded."""
     sight = Sight(bundle.segmenter, Strength(1.0, {"sky": 0.0}), 0.2)
     street, evening = (render_street(street_scene(seed), 0.0, 512, 512)[0] for seed in (0, 3))
+    # Farther apart than the period in which regions are found once.
     shots = [bundle.thumbnail(np.roll(street, 4 * i, 1)) for i in range(4)]
     photograph = cv2.imencode(".png", evening)[1].tobytes()
     served = start(sight=sight)
     reference = sight.stylizer(bundle, looks.find_look("sunset", bundle.manifest))
     with served.client() as client:
         for i, pixels in enumerate(shots):
-            grid = predicted(client, i, i / 20, pixels)
-            assert same(grid, reference.predict(Frame(pixels, i / 20, i)))
+            grid = predicted(client, i, i / 4, pixels)
+            assert same(grid, reference.predict(Frame(pixels, i / 4, i)))
         set_look(client, served.post(photograph, "image/png")[1]["name"], 0)
         own = predicted(client, 9, 9.0, shots[0])
     assert not same(grid, stylizer(bundle, "sunset").predict(Frame(shots[-1], 0, 0)))
@@ -235,7 +236,7 @@ def test_regions_are_found_smoothed_and_spared(start: Callable[..., Served], bun
     assert len(look.names) > 2
     again = sight.stylizer(bundle, reference.look)
     for i, pixels in enumerate(shots):
-        again.predict(Frame(pixels, i / 20, i))
+        again.predict(Frame(pixels, i / 4, i))
     again.look = look
     assert again.smoother is not None
     again.smoother.reset()

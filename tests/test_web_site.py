@@ -327,19 +327,21 @@ def _needs_registry() -> None:
 def built(
     tmp_path_factory: pytest.TempPathFactory, bundle: ModelBundle, looks: list[Look], previews: dict[str, bytes]
 ) -> Path:
-    _needs_registry()
-    folder = tmp_path_factory.mktemp("web") / "site"
-    site.build_site(folder, bundle, looks, previews)
-    return folder
+    return built_site(tmp_path_factory, bundle, looks, previews, regions=False)
 
 
 @pytest.fixture(scope="module")
 def built_with_regions(
     tmp_path_factory: pytest.TempPathFactory, bundle: ModelBundle, looks: list[Look], previews: dict[str, bytes]
 ) -> Path:
+    return built_site(tmp_path_factory, bundle, looks, previews, regions=True)
+
+
+def built_site(factory: pytest.TempPathFactory, *parts: Any, regions: bool) -> Path:
+    """A new site of a bundle, looks and previews, in a folder of its own."""
     _needs_registry()
-    folder = tmp_path_factory.mktemp("web") / "site"
-    site.build_site(folder, bundle, looks, previews, regions=True)
+    folder = factory.mktemp("web") / "site"
+    site.build_site(folder, *parts, regions=regions)
     return folder
 
 
