@@ -84,7 +84,7 @@ class WebServer:
         handler = logging.StreamHandler()
         handler.setFormatter(_OneLine())
         handler.addFilter(lambda _: not self._server.should_exit)
-        loggers = (log, logging.getLogger("uvicorn.error"))
+        loggers = (log, logging.getLogger("uvicorn.error"), logging.getLogger("asyncio"))
         before = [(logger.level, logger.propagate) for logger in loggers]
         for logger in loggers:
             logger.addHandler(handler)
@@ -150,10 +150,18 @@ def _http_protocol() -> type[Any]:
     class Protocol(H11Protocol):
         def connection_made(self, transport: Any) -> None:
             super().connection_made(transport)
-            self.loop.call_later(REQUEST_SECONDS, self._cut_off)
+            self._patience = self.loop.call_later(REQUEST_SECONDS, self._cut_off)
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            self._patience.cancel()
+            super().connection_lost(exc)
+
+        def handle_websocket_upgrade(self, event: Any) -> None:
+            self._patience.cancel()  # the transport is another protocol's from here on
+            super().handle_websocket_upgrade(event)
 
         def _cut_off(self) -> None:
-            if self.cycle is None and self.transport.get_protocol() is self:
+            if self.cycle is None:
                 self.transport.abort()
 
     return Protocol
