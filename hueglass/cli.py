@@ -48,7 +48,9 @@ LookName = Annotated[str | None, typer.Option("--look", metavar="NAME|FILE", hel
 Model = Annotated[
     Path | None, typer.Option("--model", metavar="DIR", help="Model bundle; the embedded one if left out.")
 ]
-Device = Annotated[str, typer.Option(help="Where the network runs: cpu, cuda, tensorrt, or auto for the best here.")]
+Device = Annotated[
+    str, typer.Option(help="Where the network runs: cpu, cuda, tensorrt, ort-tensorrt, or auto for the best here.")
+]
 Precision = Annotated[str, typer.Option(help="Of the network: fp32, fp16 or int8 (as quick CPUs like it).")]
 AutoRegions = Annotated[
     bool, typer.Option("--auto-regions", help="Find sky, buildings, vegetation, ... by the model's segmenter.")

@@ -1,4 +1,4 @@
-"""Running one network graph: ONNX Runtime on the CPU or on CUDA, or a TensorRT engine."""
+"""Running one network graph: ONNX Runtime on the CPU, on CUDA or by its TensorRT provider, or a TensorRT engine."""
 
 import contextlib
 import io
@@ -19,11 +19,14 @@ from .engines import Precision, Profile, Shape, shown
 from .errors import HueglassError, UsageError
 from .files import existing_file
 
-DEVICES = ("cpu", "cuda", "tensorrt", "auto")
+DEVICES = ("cpu", "cuda", "tensorrt", "ort-tensorrt", "auto")
 """What `open_graph` takes."""
-PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
-"""What ONNX Runtime calls the devices that it serves here. Its own TensorRT provider is left out: it gives layers that
-it does not know to other providers and says nothing, and what it caches is under no check of ours."""
+PROVIDERS = {
+    "cpu": "CPUExecutionProvider",
+    "cuda": "CUDAExecutionProvider",
+    "ort-tensorrt": "TensorrtExecutionProvider",
+}
+"""What ONNX Runtime calls the devices that it serves."""
 KINDS: dict[str, np.dtype[Any]] = {
     "tensor(float)": np.dtype(np.float32),
     "tensor(float16)": np.dtype(np.float16),
@@ -90,6 +93,10 @@ class OnnxGraph:
 
     On CUDA, where all sizes are fixed, inputs and output stay at their place on the GPU, and the layers are recorded
     once and launched together. Sums are float32 there as well, not TF32. Calls from several threads take turns.
+
+    So it is on "ort-tensorrt", ONNX Runtime's own TensorRT provider, which takes all layers of a graph with fixed sizes
+    or is refused. It needs the version of TensorRT that ONNX Runtime was built for, and chooses TF32 where that is
+    faster, which it has no option against. Its engines are kept by `engines.provider_cache`.
     """
 
     def __init__(self, path: Path, device: str = "cpu", threads: int = 0) -> None:
@@ -110,7 +117,7 @@ class OnnxGraph:
             if device == "cpu":
                 self._session = ort.InferenceSession(str(path), options, providers=[PROVIDERS["cpu"]])
             else:
-                self._session, self._bound = _on_cuda(ort, path, options)
+                self._session, self._bound = (_on_cuda if device == "cuda" else _on_tensorrt)(ort, path, options)
 
     @cached_property
     def inputs(self) -> list[GraphInput]:
@@ -271,20 +278,49 @@ class _Bound:
 
 
 def _on_cuda(ort: Any, path: Path, options: Any) -> tuple[Any, _Bound | None]:
-    """A session on CUDA, and what runs it where all sizes are fixed. Graphs with loops or with layers that CUDA lacks
-    cannot be recorded: they are opened once more without."""
-    ort.set_default_logger_severity(4)  # a provider that cannot be loaded is reported below
+    """A session on CUDA, and what runs it where all sizes are fixed."""
+    _load_libraries(ort)
+    return _recorded_if_it_can_be(ort, path, options, "cuda", {"use_tf32": "0"})
+
+
+def _on_tensorrt(ort: Any, path: Path, options: Any) -> tuple[Any, _Bound]:
+    """A session of the TensorRT provider alone, and what runs it."""
+    trt = engines.import_tensorrt()  # brings the libraries in, which the provider needs
+    _load_libraries(ort)
+    options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")  # no layer goes elsewhere without a word
+    with engines.provider_cache(path, ort.__version__) as folder:
+        cache = {} if folder is None else {"trt_engine_cache_enable": "1", "trt_engine_cache_path": str(folder)}
+        try:
+            session, bound = _recorded_if_it_can_be(ort, path, options, "ort-tensorrt", cache)
+        except RuntimeError as error:
+            if "install TensorRT" not in str(error):
+                raise
+            wanted = f"the version that ONNX Runtime {ort.__version__} is made for"
+            raise HueglassError(f"device 'ort-tensorrt': TensorRT {trt.__version__}, expected {wanted}") from None
+        if bound is None:
+            raise HueglassError(f"{path}: has open sizes, expected fixed ones on 'ort-tensorrt'")
+        return session, bound
+
+
+def _load_libraries(ort: Any) -> None:
+    ort.set_default_logger_severity(4)  # a provider that cannot be loaded is reported by us
     with contextlib.redirect_stdout(io.StringIO()):  # so are missing libraries, which it would print
         if hasattr(ort, "preload_dlls"):
             ort.preload_dlls()
+
+
+def _recorded_if_it_can_be(
+    ort: Any, path: Path, options: Any, device: str, settings: dict[str, str]
+) -> tuple[Any, _Bound | None]:
+    """A session on a GPU, and what runs it where all sizes are fixed. Graphs with loops or with layers that CUDA lacks
+    cannot be recorded: they are opened once more without."""
+    name, record = PROVIDERS[device], {"cuda": "enable_cuda_graph", "ort-tensorrt": "trt_cuda_graph_enable"}[device]
     for recorded in ("1", "0"):
-        provider = (PROVIDERS["cuda"], {"enable_cuda_graph": recorded, "use_tf32": "0"})
+        providers = [(name, {record: recorded, **settings}), *([PROVIDERS["cpu"]] if device == "cuda" else [])]
         try:
             # Without `enable_fallback` it would print what fails, go on on the CPU, and call that a success.
-            session = ort.InferenceSession(
-                str(path), options, providers=[provider, PROVIDERS["cpu"]], enable_fallback=0
-            )
-            if PROVIDERS["cuda"] in session.get_providers():
+            session = ort.InferenceSession(str(path), options, providers=providers, enable_fallback=0)
+            if name in session.get_providers():
                 if _all_fixed(session):
                     return session, _Bound(ort, session)
                 if recorded == "0":
@@ -292,7 +328,7 @@ def _on_cuda(ort: Any, path: Path, options: Any) -> tuple[Any, _Bound | None]:
         except Exception:
             if recorded == "0":
                 raise
-    raise HueglassError("device 'cuda': cannot be used here, expected a working driver and its libraries")
+    raise HueglassError(f"device {device!r}: cannot be used here, expected a working driver and its libraries")
 
 
 def _all_fixed(session: Any) -> bool:

@@ -101,6 +101,10 @@ class ModelBundle:
             raise UsageError(f"precision {precision!r}, expected one of {', '.join(PRECISIONS)}")
         if precision == "int8" and device not in ("cpu", "auto"):
             raise UsageError(f"precision int8 on device {device!r}, expected the CPU, for which it is made")
+        if precision == "fp16" and device == "ort-tensorrt":
+            raise UsageError(
+                f"precision fp16 on device {device!r}, expected tensorrt: this one mixes types as it likes"
+            )
         if twin(STUDENT, precision) not in self.manifest.graphs:
             raise UsageError(f"{folder}: has no student in {precision}, expected another precision")
         self.student: Graph = self._open(STUDENT)
@@ -114,7 +118,7 @@ class ModelBundle:
 
     @property
     def device(self) -> str:
-        """Where the networks really run: cpu, cuda or tensorrt."""
+        """Where the networks really run: cpu, cuda, tensorrt or ort-tensorrt."""
         return self.student.device
 
     @cached_property

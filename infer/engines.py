@@ -15,9 +15,12 @@ import json
 import os
 import platform
 import re
+import shutil
 import sys
+import tempfile
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -39,6 +42,8 @@ OUT_OF_MEMORY = re.compile(r"out ?of ?memory|failed to allocate|cannot allocate|
 MEMORY_REMEDY = "close what else uses the GPU, or take --device cpu"
 _FORMAT = 1
 """Of the JSON beside an engine."""
+_RECORD = "record.json"
+"""In the folder of a provider's engine."""
 
 
 @dataclass(frozen=True)
@@ -149,6 +154,58 @@ def load_engine(
         raise HueglassError(f"{path}: TensorRT built an engine that it cannot load{_because(trt)}")
     _keep(place, built, made_from)
     return engine
+
+
+@contextmanager
+def provider_cache(path: Path, runtime: str) -> Iterator[Path | None]:
+    """A folder in which ONNX Runtime's own TensorRT provider, of version `runtime`, keeps its engine of a graph file.
+
+    What the provider calls an engine says nothing of the network's weights, so here each graph has a folder of its own.
+    It is used again only as it was left: one in which anything has changed is removed, with a warning. A new one lies
+    elsewhere until the engine is built and comes into its place whole; None, with a warning, where none can be written.
+    """
+    made_from = {**_made_from(import_tensorrt(), current_gpu(), _read(path), {}, "tf32"), "onnxruntime": runtime}
+    place = engine_path(path, made_from).with_suffix("")
+    if _as_it_was_left(place, made_from):
+        yield place
+        return
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        growing = Path(tempfile.mkdtemp(prefix=f".{place.name}.", dir=place.parent))
+    except OSError as error:
+        warnings.warn(f"{place}: cannot be written: {error.strerror or error}", stacklevel=3)
+        yield None
+        return
+    try:
+        yield growing
+        record = {**made_from, "files": _checksums(growing)}
+        if _save(growing / _RECORD, json.dumps(record, indent=2).encode() + b"\n"):
+            with suppress(OSError):  # of two processes that build the same the first has it
+                growing.rename(place)
+    finally:
+        shutil.rmtree(growing, ignore_errors=True)
+
+
+def _as_it_was_left(place: Path, made_from: dict[str, Any]) -> bool:
+    """Whether a provider's folder is there and can be used. If it is there and cannot, it is removed."""
+    if not place.exists():
+        return False
+    try:
+        record = json.loads((place / _RECORD).read_bytes())
+        if record == {**made_from, "files": _checksums(place)}:
+            return True
+        why = "something in it has changed"
+    except (OSError, ValueError, RecursionError) as error:
+        why = f"it or its record cannot be read: {one_line(error)}"
+    _stale(place, why)
+    shutil.rmtree(place, ignore_errors=True)
+    return False
+
+
+def _checksums(folder: Path) -> dict[str, str]:
+    """Of all files in a provider's folder but the record."""
+    files = sorted(path for path in folder.iterdir() if path.name != _RECORD)
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
 def engine_path(path: Path, made_from: Mapping[str, Any]) -> Path:

@@ -1,6 +1,6 @@
 """Graphs on every device: the same numbers everywhere, the device that was asked for or a refusal, one line for errors.
 
-TensorRT, CuPy and CUDA in ONNX Runtime are stand-ins; tests marked `gpu` use the real ones where there is a GPU.
+TensorRT, CuPy, and both in ONNX Runtime are stand-ins; tests marked `gpu` use the real ones where there is a GPU.
 """
 
 import os
@@ -22,7 +22,7 @@ from fake_tensorrt import Array, Machine, Stream, install, small_graph  # noqa: 
 
 from hueglass.infer import engines  # noqa: E402
 from hueglass.infer.backends import DEVICES, GraphInput, OnnxGraph, TensorRtGraph, open_graph  # noqa: E402
-from hueglass.infer.bundle import EMBEDDED, LOOK_ENCODER, SEGMENTER, STUDENT  # noqa: E402
+from hueglass.infer.bundle import EMBEDDED, LOOK_ENCODER, SEGMENTER, STUDENT, ModelBundle  # noqa: E402
 from hueglass.infer.errors import HueglassError, UsageError  # noqa: E402
 
 EMBEDDED_GRAPHS = (STUDENT, LOOK_ENCODER, SEGMENTER)
@@ -292,15 +292,18 @@ def test_the_callers_stream_is_current_again(graph: Path, cupy: Any) -> None:
 
 
 class FakeOnnxRuntime(ModuleType):
-    """ONNX Runtime with a CUDA provider that computes on the CPU, and does what the real one does besides.
+    """ONNX Runtime with a CUDA and a TensorRT provider that compute on the CPU, and do what the real ones do besides.
 
     `fault` is one of "no libraries", "no driver", "loops" (no CUDA graph of such a network), "capture" (recording it
-    fails), "memory", "at run".
+    fails), "memory", "at run", "foreign layer" (that TensorRT lacks).
     """
+
+    __version__ = "1.31.1"
 
     def __init__(self, fault: str = "") -> None:
         super().__init__("onnxruntime")
         self.fault, self.sessions, self.severity = fault, [], None  # type: ignore[var-annotated]
+        self.builds = 0
         self.SessionOptions = ort.SessionOptions
         self.OrtValue = SimpleNamespace(ortvalue_from_shape_and_type=self._value)
 
@@ -349,12 +352,20 @@ class FakeBinding:
         self.real.bind_ortvalue_output(name, value.real)
 
 
+ENGINE = "TensorrtExecutionProvider_TRTKernel_graph_main_graph_1234_0_0_sm90.engine"
+"""What the provider calls an engine, whatever the weights are."""
+
+
 class FakeSession:
     def __init__(self, runtime: FakeOnnxRuntime, path: str, options: Any, providers: list, fallback: int) -> None:
         self.runtime, self.threads, self.runs, self.bound_runs = runtime, set(), 0, 0  # type: ignore[var-annotated]
-        self.real = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         self.options = next((p[1] for p in providers if isinstance(p, tuple)), None)
-        self.providers = ["CUDAExecutionProvider", "CPUExecutionProvider"] if self.options else list(providers)
+        self.providers = [p[0] if isinstance(p, tuple) else p for p in providers]
+        if self.providers == ["TensorrtExecutionProvider"]:
+            self.providers.append("CPUExecutionProvider")  # always there
+            self.real = self._by_tensorrt(path, options)
+            return
+        self.real = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         if not self.options:
             return
         if runtime.fault == "no libraries":
@@ -367,9 +378,27 @@ class FakeSession:
             what = "CUDA failure 35: CUDA driver version is insufficient" if runtime.fault == "no driver" else "loops"
             raise RuntimeError(what + "\nand more")
 
+    def _by_tensorrt(self, path: str, options: Any) -> Any:
+        if getattr(sys.modules.get("tensorrt"), "__version__", "").partition(".")[0] != "10":
+            raise RuntimeError(
+                "/src/pybind_state.cc:729 void Register() Please install TensorRT libraries as\nmentioned"
+            )
+        if self.runtime.fault == "foreign layer":
+            if options.get_session_config_entry("session.disable_cpu_ep_fallback") == "1":
+                raise RuntimeError("This session contains graph nodes that are assigned to the default CPU EP\nmore")
+            return ort.InferenceSession(path, providers=["CPUExecutionProvider"])
+        data = Path(path).read_bytes()
+        if self.options.get("trt_engine_cache_enable") == "1":
+            engine = Path(self.options["trt_engine_cache_path"]) / ENGINE
+            if engine.is_file():
+                return ort.InferenceSession(engine.read_bytes(), providers=["CPUExecutionProvider"])
+            engine.write_bytes(data)
+        self.runtime.builds += 1
+        return ort.InferenceSession(data, providers=["CPUExecutionProvider"])
+
     @property
     def recorded(self) -> bool:
-        return bool(self.options) and self.options["enable_cuda_graph"] == "1"
+        return "1" in [(self.options or {}).get(name) for name in ("enable_cuda_graph", "trt_cuda_graph_enable")]
 
     def get_providers(self) -> list[str]:
         return self.providers
@@ -500,6 +529,156 @@ def test_the_cpu_is_opened_as_ever(graph: Path, cuda: FakeOnnxRuntime, capfd: py
     assert capfd.readouterr() == ("", "")
 
 
+# TensorRT in ONNX Runtime --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def provider(cuda: FakeOnnxRuntime, machine: Machine, monkeypatch: pytest.MonkeyPatch) -> FakeOnnxRuntime:
+    install(monkeypatch, machine)
+    return cuda
+
+
+def kept(tmp_path: Path) -> list[Path]:
+    """The folders of engines in the cache."""
+    return sorted((tmp_path / "cache" / "engines").iterdir())
+
+
+@pytest.mark.parametrize("name", EMBEDDED_GRAPHS)
+def test_the_provider_gives_what_the_cpu_gives(name: str, provider: FakeOnnxRuntime) -> None:
+    graph, reference = open_graph(EMBEDDED / name, "ort-tensorrt", 2), OnnxGraph(EMBEDDED / name)
+    session = provider.sessions[0]
+    assert graph.device == "ort-tensorrt"
+    assert session.recorded
+    for seed in range(3):
+        inputs = feeds(EMBEDDED / name, seed)
+        np.testing.assert_array_equal(graph(**inputs), reference(**inputs))
+    assert (session.runs, session.bound_runs) == (0, 4)
+
+
+@pytest.mark.parametrize("cuda", ["capture"], indirect=True)
+def test_the_provider_without_recording(graph: Path, provider: FakeOnnxRuntime) -> None:
+    np.testing.assert_array_equal(OnnxGraph(graph, "ort-tensorrt")(picture=PICTURE), 2 * PICTURE)
+    assert [session.recorded for session in provider.sessions] == [True, False]
+
+
+def test_the_providers_engine_is_kept(graph: Path, tmp_path: Path, provider: FakeOnnxRuntime) -> None:
+    for _ in range(3):
+        np.testing.assert_array_equal(OnnxGraph(graph, "ort-tensorrt")(picture=PICTURE), 2 * PICTURE)
+    assert provider.builds == 1
+    (folder,) = kept(tmp_path)
+    assert sorted(path.name for path in folder.iterdir()) == [ENGINE, "record.json"]
+
+
+def test_networks_alike_have_engines_of_their_own(
+    graph: Path, tmp_path: Path, provider: FakeOnnxRuntime, machine: Machine
+) -> None:
+    """The provider itself would take the engine of one for that of the other; and an H100's for an H200's."""
+    other = small_graph(tmp_path / "other.onnx", scale=3.0)
+    for _ in range(2):
+        np.testing.assert_array_equal(OnnxGraph(graph, "ort-tensorrt")(picture=PICTURE), 2 * PICTURE)
+        np.testing.assert_array_equal(OnnxGraph(other, "ort-tensorrt")(picture=PICTURE), 3 * PICTURE)
+    assert (provider.builds, len(kept(tmp_path))) == (2, 2)
+    small_graph(graph, scale=5.0)
+    np.testing.assert_array_equal(OnnxGraph(graph, "ort-tensorrt")(picture=PICTURE), 5 * PICTURE)
+    machine.gpu = "NVIDIA Fake 9001"
+    OnnxGraph(graph, "ort-tensorrt")
+    provider.__version__ = "1.32.0"
+    OnnxGraph(graph, "ort-tensorrt")
+    assert (provider.builds, len(kept(tmp_path))) == (5, 5)
+
+
+@pytest.mark.parametrize("harm", ["other engine", "no engine", "one more", "no record", "no JSON", "foreign record"])
+def test_a_providers_engine_that_was_changed(graph: Path, tmp_path: Path, provider: FakeOnnxRuntime, harm: str) -> None:
+    OnnxGraph(graph, "ort-tensorrt")
+    (folder,) = kept(tmp_path)
+    record = folder / "record.json"
+    {
+        "other engine": lambda: small_graph(folder / ENGINE, scale=7.0),
+        "no engine": (folder / ENGINE).unlink,
+        "one more": lambda: (folder / "more.engine").write_bytes(b"more"),
+        "no record": record.unlink,
+        "no JSON": lambda: record.write_bytes(b"{"),
+        "foreign record": lambda: record.write_bytes(record.read_bytes().replace(b"Fake 9000", b"Fake 9001")),
+    }[harm]()
+    with pytest.warns(UserWarning, match="not used: "):
+        network = OnnxGraph(graph, "ort-tensorrt")
+    np.testing.assert_array_equal(network(picture=PICTURE), 2 * PICTURE)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        OnnxGraph(graph, "ort-tensorrt")
+    assert (provider.builds, kept(tmp_path)) == (2, [folder])
+
+
+def test_two_build_the_same_for_the_provider(graph: Path, tmp_path: Path, provider: FakeOnnxRuntime) -> None:
+    with engines.provider_cache(graph, provider.__version__) as growing:
+        assert growing is not None
+        OnnxGraph(graph, "ort-tensorrt")
+    assert provider.builds == 1
+    assert len(kept(tmp_path)) == 1
+    OnnxGraph(graph, "ort-tensorrt")
+    assert provider.builds == 1
+
+
+def test_no_place_for_the_providers_engine(
+    graph: Path, tmp_path: Path, provider: FakeOnnxRuntime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    monkeypatch.setenv("HUEGLASS_CACHE", str(tmp_path / "file"))
+    with pytest.warns(UserWarning, match="cannot be written"):
+        network = OnnxGraph(graph, "ort-tensorrt")
+    np.testing.assert_array_equal(network(picture=PICTURE), 2 * PICTURE)
+
+
+@pytest.mark.parametrize(
+    ("cuda", "expected"),
+    [
+        ("foreign layer", "small.onnx: cannot be run on ort-tensorrt: This session contains graph nodes that are "),
+        ("memory", "Failed to allocate memory for requested buffer of size 786432; " + REMEDY),
+    ],
+    indirect=["cuda"],
+)
+def test_the_provider_is_had_or_refused(
+    graph: Path, tmp_path: Path, provider: FakeOnnxRuntime, expected: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """No layer goes elsewhere, nothing is printed, and no engine is left that was not used."""
+    assert expected in line_of(lambda: open_graph(graph, "ort-tensorrt"))
+    assert capfd.readouterr() == ("", "")
+    assert kept(tmp_path) == []
+
+
+def test_the_provider_without_its_tensorrt(
+    graph: Path, machine: Machine, cuda: FakeOnnxRuntime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(monkeypatch, machine, "11.4.0.106")
+    line = line_of(lambda: open_graph(graph, "ort-tensorrt"))
+    assert (
+        line == "device 'ort-tensorrt': TensorRT 11.4.0.106, expected the version that ONNX Runtime 1.31.1 is made for"
+    )
+    machine.driver = False
+    assert "no GPU can be used here" in line_of(lambda: open_graph(graph, "ort-tensorrt"))
+    monkeypatch.setitem(sys.modules, "tensorrt", None)
+    assert "hueglass[tensorrt]" in line_of(lambda: open_graph(graph, "ort-tensorrt"))
+
+
+def test_open_sizes_with_the_provider(open_sizes: Path, provider: FakeOnnxRuntime) -> None:
+    assert line_of(lambda: OnnxGraph(open_sizes, "ort-tensorrt")).endswith(
+        "open.onnx: has open sizes, expected fixed ones on 'ort-tensorrt'"
+    )
+
+
+@pytest.mark.parametrize("cuda", ["at run"], indirect=True)
+def test_a_provider_that_fails_at_work(graph: Path, provider: FakeOnnxRuntime) -> None:
+    network = OnnxGraph(graph, "ort-tensorrt")
+    assert "small.onnx: cannot be run on ort-tensorrt: CUDA failure 700" in line_of(lambda: network(picture=PICTURE))
+
+
+def test_the_provider_in_half_precision(provider: FakeOnnxRuntime) -> None:
+    """It mixes types as it likes where it may use halves at all, and refuses graphs with halves where it may not."""
+    line = line_of(lambda: ModelBundle(device="ort-tensorrt", precision="fp16"), UsageError)
+    assert line == "precision fp16 on device 'ort-tensorrt', expected tensorrt: this one mixes types as it likes"
+    assert ModelBundle(device="ort-tensorrt").device == "ort-tensorrt"
+
+
 # Which device --------------------------------------------------------------------------------------------------------
 
 
@@ -583,10 +762,10 @@ def test_tensorrt_is_had_or_refused(
 
 
 def test_unknown_devices(graph: Path) -> None:
-    expected = "device 'tpu', expected one of cpu, cuda, tensorrt, auto"
+    expected = "device 'tpu', expected one of cpu, cuda, tensorrt, ort-tensorrt, auto"
     assert line_of(lambda: open_graph(graph, "tpu"), UsageError) == expected
-    assert DEVICES == ("cpu", "cuda", "tensorrt", "auto")
-    assert "expected one of cpu, cuda" in line_of(lambda: OnnxGraph(graph, "tensorrt"), UsageError)
+    assert DEVICES == ("cpu", "cuda", "tensorrt", "ort-tensorrt", "auto")
+    assert "expected one of cpu, cuda, ort-tensorrt" in line_of(lambda: OnnxGraph(graph, "tensorrt"), UsageError)
 
 
 def test_missing_files(tmp_path: Path, tensorrt: None) -> None:
@@ -651,6 +830,19 @@ def test_real_cuda_takes_open_sizes_and_other_threads(open_sizes: Path, graph: P
     thread.start()
     thread.join()
     np.testing.assert_array_equal(found, [2 * PICTURE])
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("name", EMBEDDED_GRAPHS)
+def test_the_real_provider_agrees_with_the_cpu(name: str, graph: Path) -> None:
+    try:
+        OnnxGraph(graph, "ort-tensorrt")
+    except HueglassError as error:
+        pytest.skip(str(error))
+    reference, inputs = OnnxGraph(EMBEDDED / name), feeds(EMBEDDED / name, 0)
+    for _ in range(2):  # the second from the cache
+        network = OnnxGraph(EMBEDDED / name, "ort-tensorrt")
+        np.testing.assert_allclose(network(**inputs), reference(**inputs), atol=10 * TOLERANCE)  # factors of 10 bits
 
 
 @pytest.mark.gpu
