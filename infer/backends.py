@@ -38,6 +38,8 @@ KINDS: dict[str, np.dtype[Any]] = {
     "tensor(bool)": np.dtype(np.bool_),
 }
 """What ONNX Runtime calls the tensors that numpy has too."""
+_CPU_REFUSED = "default CPU EP"
+"""Is in what ONNX Runtime says where a layer would have to run on the CPU and must not."""
 _ALIGNMENT = 256
 """Bytes: TensorRT reads and writes at multiples of it alone."""
 
@@ -103,21 +105,16 @@ class OnnxGraph:
         if device not in PROVIDERS:
             raise UsageError(f"device {device!r}, expected one of {', '.join(PROVIDERS)}")
         ort = _onnxruntime()
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.log_severity_level = 4  # errors are raised; the runtime is not to print them as well
-        # Threads that sleep between two layers cost a fifth of the time; threads that go on spinning after the
-        # last one would take the cores from the renderer and the decoder.
-        options.add_session_config_entry("session.force_spinning_stop", "1")
         if PROVIDERS[device] not in ort.get_available_providers():
             raise HueglassError(f"device {device!r}: not in this ONNX Runtime, which has {_devices(ort)}")
         self._path, self.device = path, device
         self._bound: _Bound | None = None
         with _one_line(path, device):
             if device == "cpu":
+                options = _options(ort, threads, strict=False)
                 self._session = ort.InferenceSession(str(path), options, providers=[PROVIDERS["cpu"]])
             else:
-                self._session, self._bound = (_on_cuda if device == "cuda" else _on_tensorrt)(ort, path, options)
+                self._session, self._bound = (_on_cuda if device == "cuda" else _on_tensorrt)(ort, path, threads)
 
     @cached_property
     def inputs(self) -> list[GraphInput]:
@@ -277,22 +274,46 @@ class _Bound:
         return self._output.numpy()
 
 
-def _on_cuda(ort: Any, path: Path, options: Any) -> tuple[Any, _Bound | None]:
-    """A session on CUDA, and what runs it where all sizes are fixed."""
+def _options(ort: Any, threads: int, strict: bool) -> Any:
+    """`strict`: a graph of which a layer would run on the CPU for want of a better place is an error."""
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 4  # errors are raised; the runtime is not to print them as well
+    # Threads that sleep between two layers cost a fifth of the time; threads that go on spinning after the last one
+    # would take the cores from the renderer and the decoder.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
+    if strict:
+        options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
+    return options
+
+
+def _on_cuda(ort: Any, path: Path, threads: int) -> tuple[Any, _Bound | None]:
+    """A session on CUDA, and what runs it where all sizes are fixed. Layers that CUDA lacks run on the CPU, with a
+    warning."""
     _load_libraries(ort)
-    return _recorded_if_it_can_be(ort, path, options, "cuda", {"use_tf32": "0"})
+    settings = {"use_tf32": "0"}
+    try:
+        return _recorded_if_it_can_be(ort, path, _options(ort, threads, strict=True), "cuda", settings)
+    except Exception as error:
+        if _CPU_REFUSED not in str(error):  # as is said also of all layers, where CUDA is missing
+            raise
+    found = _recorded_if_it_can_be(ort, path, _options(ort, threads, strict=False), "cuda", settings)
+    warnings.warn(f"{path}: some of its layers run on the CPU, the others on cuda", stacklevel=5)
+    return found
 
 
-def _on_tensorrt(ort: Any, path: Path, options: Any) -> tuple[Any, _Bound]:
-    """A session of the TensorRT provider alone, and what runs it."""
+def _on_tensorrt(ort: Any, path: Path, threads: int) -> tuple[Any, _Bound]:
+    """A session of the TensorRT provider, which takes all layers, and what runs it."""
     trt = engines.import_tensorrt()  # brings the libraries in, which the provider needs
     _load_libraries(ort)
-    options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")  # no layer goes elsewhere without a word
     with engines.provider_cache(path, ort.__version__) as folder:
         cache = {} if folder is None else {"trt_engine_cache_enable": "1", "trt_engine_cache_path": str(folder)}
         try:
+            options = _options(ort, threads, strict=True)
             session, bound = _recorded_if_it_can_be(ort, path, options, "ort-tensorrt", cache)
-        except RuntimeError as error:
+        except Exception as error:
+            if _CPU_REFUSED in str(error):
+                raise HueglassError(f"{path}: has layers that TensorRT does not take in ONNX Runtime") from None
             if "install TensorRT" not in str(error):
                 raise
             wanted = f"the version that ONNX Runtime {ort.__version__} is made for"
@@ -312,13 +333,14 @@ def _load_libraries(ort: Any) -> None:
 def _recorded_if_it_can_be(
     ort: Any, path: Path, options: Any, device: str, settings: dict[str, str]
 ) -> tuple[Any, _Bound | None]:
-    """A session on a GPU, and what runs it where all sizes are fixed. Graphs with loops or with layers that CUDA lacks
+    """A session on a GPU, and what runs it where all sizes are fixed. Graphs with loops, or with layers on the CPU,
     cannot be recorded: they are opened once more without."""
     name, record = PROVIDERS[device], {"cuda": "enable_cuda_graph", "ort-tensorrt": "trt_cuda_graph_enable"}[device]
     for recorded in ("1", "0"):
-        providers = [(name, {record: recorded, **settings}), *([PROVIDERS["cpu"]] if device == "cuda" else [])]
         try:
-            # Without `enable_fallback` it would print what fails, go on on the CPU, and call that a success.
+            # The CPU is there without being named. Without `enable_fallback` the runtime would print what fails, go on
+            # on the CPU, and call that a success.
+            providers = [(name, {record: recorded, **settings})]
             session = ort.InferenceSession(str(path), options, providers=providers, enable_fallback=0)
             if name in session.get_providers():
                 if _all_fixed(session):

@@ -295,7 +295,7 @@ class FakeOnnxRuntime(ModuleType):
     """ONNX Runtime with a CUDA and a TensorRT provider that compute on the CPU, and do what the real ones do besides.
 
     `fault` is one of "no libraries", "no driver", "loops" (no CUDA graph of such a network), "capture" (recording it
-    fails), "memory", "at run", "foreign layer" (that TensorRT lacks).
+    fails), "memory", "at run", "foreign layer" (that the provider lacks).
     """
 
     __version__ = "1.31.1"
@@ -361,15 +361,16 @@ class FakeSession:
         self.runtime, self.threads, self.runs, self.bound_runs = runtime, set(), 0, 0  # type: ignore[var-annotated]
         self.options = next((p[1] for p in providers if isinstance(p, tuple)), None)
         self.providers = [p[0] if isinstance(p, tuple) else p for p in providers]
-        if self.providers == ["TensorrtExecutionProvider"]:
-            self.providers.append("CPUExecutionProvider")  # always there
-            self.real = self._by_tensorrt(path, options)
-            return
-        self.real = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         if not self.options:
+            self.real = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
             return
+        self.providers.append("CPUExecutionProvider")  # always there
         if runtime.fault == "no libraries":
             self.providers = ["CPUExecutionProvider"]
+        if runtime.fault in ("no libraries", "foreign layer"):
+            ort.InferenceSession(path, options, providers=[], enable_fallback=0)  # refuses the CPU where it is told to
+            if self.recorded and runtime.fault == "foreign layer":
+                raise RuntimeError("This session cannot use the graph capture feature\nmore")
         elif runtime.fault == "no driver" or (runtime.fault == "loops" and self.recorded):
             if fallback:
                 print("*************** EP Error ***************")
@@ -377,16 +378,16 @@ class FakeSession:
                 return
             what = "CUDA failure 35: CUDA driver version is insufficient" if runtime.fault == "no driver" else "loops"
             raise RuntimeError(what + "\nand more")
+        if self.providers[0] == "TensorrtExecutionProvider":
+            self.real = self._by_tensorrt(path)
+        else:
+            self.real = ort.InferenceSession(path, providers=["CPUExecutionProvider"])
 
-    def _by_tensorrt(self, path: str, options: Any) -> Any:
+    def _by_tensorrt(self, path: str) -> Any:
         if getattr(sys.modules.get("tensorrt"), "__version__", "").partition(".")[0] != "10":
             raise RuntimeError(
                 "/src/pybind_state.cc:729 void Register() Please install TensorRT libraries as\nmentioned"
             )
-        if self.runtime.fault == "foreign layer":
-            if options.get_session_config_entry("session.disable_cpu_ep_fallback") == "1":
-                raise RuntimeError("This session contains graph nodes that are assigned to the default CPU EP\nmore")
-            return ort.InferenceSession(path, providers=["CPUExecutionProvider"])
         data = Path(path).read_bytes()
         if self.options.get("trt_engine_cache_enable") == "1":
             engine = Path(self.options["trt_engine_cache_path"]) / ENGINE
@@ -505,6 +506,16 @@ def test_cuda_is_had_or_refused(
     """Nothing falls back to the CPU, and nothing is printed that is not an error of ours."""
     for opened in (lambda: OnnxGraph(graph, "cuda"), lambda: open_graph(graph, "cuda")):
         assert line_of(opened).endswith(expected)
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("cuda", ["foreign layer"], indirect=True)
+def test_layers_that_cuda_lacks(graph: Path, cuda: FakeOnnxRuntime, capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.warns(UserWarning, match=r"small\.onnx: some of its layers run on the CPU, the others on cuda"):
+        network = OnnxGraph(graph, "cuda")
+    assert network.device == "cuda"
+    np.testing.assert_array_equal(network(picture=PICTURE), 2 * PICTURE)
+    assert not cuda.sessions[-1].recorded
     assert capfd.readouterr() == ("", "")
 
 
@@ -632,7 +643,7 @@ def test_no_place_for_the_providers_engine(
 @pytest.mark.parametrize(
     ("cuda", "expected"),
     [
-        ("foreign layer", "small.onnx: cannot be run on ort-tensorrt: This session contains graph nodes that are "),
+        ("foreign layer", "small.onnx: has layers that TensorRT does not take in ONNX Runtime"),
         ("memory", "Failed to allocate memory for requested buffer of size 786432; " + REMEDY),
     ],
     indirect=["cuda"],
