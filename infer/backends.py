@@ -38,6 +38,8 @@ KINDS: dict[str, np.dtype[Any]] = {
     "tensor(bool)": np.dtype(np.bool_),
 }
 """What ONNX Runtime calls the tensors that numpy has too."""
+_RECORDING = {"cuda": "enable_cuda_graph", "ort-tensorrt": "trt_cuda_graph_enable"}
+"""What providers call the option to record a CUDA graph."""
 _CPU_REFUSED = "default CPU EP"
 """Is in what ONNX Runtime says where a layer would have to run on the CPU and must not."""
 _ALIGNMENT = 256
@@ -313,7 +315,7 @@ def _on_tensorrt(ort: Any, path: Path, threads: int) -> tuple[Any, _Bound]:
             session, bound = _recorded_if_it_can_be(ort, path, options, "ort-tensorrt", cache)
         except Exception as error:
             if _CPU_REFUSED in str(error):
-                raise HueglassError(f"{path}: has layers that TensorRT does not take in ONNX Runtime") from None
+                raise HueglassError(f"{path}: has layers that ONNX Runtime's TensorRT provider does not take") from None
             if "install TensorRT" not in str(error):
                 raise
             wanted = f"the version that ONNX Runtime {ort.__version__} is made for"
@@ -335,12 +337,12 @@ def _recorded_if_it_can_be(
 ) -> tuple[Any, _Bound | None]:
     """A session on a GPU, and what runs it where all sizes are fixed. Graphs with loops, or with layers on the CPU,
     cannot be recorded: they are opened once more without."""
-    name, record = PROVIDERS[device], {"cuda": "enable_cuda_graph", "ort-tensorrt": "trt_cuda_graph_enable"}[device]
+    name = PROVIDERS[device]
     for recorded in ("1", "0"):
         try:
             # The CPU is there without being named. Without `enable_fallback` the runtime would print what fails, go on
             # on the CPU, and call that a success.
-            providers = [(name, {record: recorded, **settings})]
+            providers = [(name, {_RECORDING[device]: recorded, **settings})]
             session = ort.InferenceSession(str(path), options, providers=providers, enable_fallback=0)
             if name in session.get_providers():
                 if _all_fixed(session):

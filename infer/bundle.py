@@ -102,9 +102,7 @@ class ModelBundle:
         if precision == "int8" and device not in ("cpu", "auto"):
             raise UsageError(f"precision int8 on device {device!r}, expected the CPU, for which it is made")
         if precision == "fp16" and device == "ort-tensorrt":
-            raise UsageError(
-                f"precision fp16 on device {device!r}, expected tensorrt: this one mixes types as it likes"
-            )
+            raise UsageError(f"precision fp16 on device {device!r}, expected device 'tensorrt', which keeps to it")
         if twin(STUDENT, precision) not in self.manifest.graphs:
             raise UsageError(f"{folder}: has no student in {precision}, expected another precision")
         self.student: Graph = self._open(STUDENT)

@@ -3,6 +3,7 @@
 An engine serves one version of TensorRT on one kind of GPU, and building it takes up to minutes. So it is kept in the
 cache folder under a name made from all that it depends on, beside a JSON file that says the same in full and the
 checksum of the engine. An engine that does not agree with its JSON is built anew and never loaded.
+The engines of ONNX Runtime's own TensorRT provider are kept alike, in a folder each.
 
 TensorRT 10 and 11 are used alike: the networks are strongly typed, which is to say that the graph file alone decides
 what is computed in half precision. TensorRT and CuPy are optional, and imported when they are first needed.

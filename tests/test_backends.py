@@ -643,7 +643,7 @@ def test_no_place_for_the_providers_engine(
 @pytest.mark.parametrize(
     ("cuda", "expected"),
     [
-        ("foreign layer", "small.onnx: has layers that TensorRT does not take in ONNX Runtime"),
+        ("foreign layer", "small.onnx: has layers that ONNX Runtime's TensorRT provider does not take"),
         ("memory", "Failed to allocate memory for requested buffer of size 786432; " + REMEDY),
     ],
     indirect=["cuda"],
@@ -686,7 +686,7 @@ def test_a_provider_that_fails_at_work(graph: Path, provider: FakeOnnxRuntime) -
 def test_the_provider_in_half_precision(provider: FakeOnnxRuntime) -> None:
     """It mixes types as it likes where it may use halves at all, and refuses graphs with halves where it may not."""
     line = line_of(lambda: ModelBundle(device="ort-tensorrt", precision="fp16"), UsageError)
-    assert line == "precision fp16 on device 'ort-tensorrt', expected tensorrt: this one mixes types as it likes"
+    assert line == "precision fp16 on device 'ort-tensorrt', expected device 'tensorrt', which keeps to it"
     assert ModelBundle(device="ort-tensorrt").device == "ort-tensorrt"
 
 
