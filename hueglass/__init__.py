@@ -1,5 +1,11 @@
 """hueglass: live video in the light of any photograph. These are the public names."""
 
+import os
+
+# ONNX Runtime's Linux wheel reports every run to its maker, and reads this while it is imported. Whoever imports any
+# part of hueglass imports this file first; processes that are started later inherit it.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
 from hueglass.infer.bundle import ModelBundle
 from hueglass.infer.errors import HueglassError, UsageError
 from hueglass.infer.frame import Frame
