@@ -10,10 +10,10 @@ from setuptools import setup
 setup(
     ext_modules=[
         Pybind11Extension(
-            "hueglass.infer.native._render",
-            ["infer/native/render.cpp"],
+            "hueglass.infer.grid.cpu._render",
+            ["infer/grid/cpu/render.cpp"],
             cxx_std=17,
-            depends=["infer/native/simd.h", "infer/native/slice_row.inc"],
+            depends=["infer/grid/cpu/simd.h", "infer/grid/cpu/slice_row.inc"],
             extra_compile_args=["-O3"],
             optional=True,
         )

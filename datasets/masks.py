@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from hueglass.infer.regions import REGION_NAMES
+from hueglass.infer.regions.regions import REGION_NAMES
 
 _CAMVID = {
     "sky": "sky",

@@ -21,7 +21,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, 
 
 from hueglass.infer.errors import HueglassError, UsageError, first_problem
 from hueglass.infer.files import existing_file, whole_file
-from hueglass.infer.images import read_image
+from hueglass.infer.media.images import read_image
 
 from .photos import SUFFIXES, held_out
 

@@ -10,12 +10,12 @@ from zlib import crc32
 import cv2
 import numpy as np
 
+from hueglass.datasets.street.film import LABELS, render_street, street_scene
 from hueglass.infer.errors import UsageError
-from hueglass.infer.images import read_image
-from hueglass.infer.regions import REGION_NAMES, read_labels
+from hueglass.infer.media.images import read_image
+from hueglass.infer.regions.regions import REGION_NAMES, read_labels
 
 from .masks import camvid_regions
-from .synthetic import LABELS, render_street, street_scene
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
 PHOTO_LABELS = Path(__file__).with_name("photo_labels.npz")

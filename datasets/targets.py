@@ -7,7 +7,7 @@ A store is a folder of WebDataset shards, `targets-000000.tar` and on. A target'
     NAME.style.png           the style, graded where the pair says so
     NAME.content_labels.png  grey: which region each pixel is of, an index into "names"
     NAME.style_labels.png
-    NAME.grid.npy            float32 (gd, gh, gw, 12), see hueglass.infer.bilateral; missing if the teacher made none
+    NAME.grid.npy            float32 (gd, gh, gw, 12), see infer/grid/bilateral.py; missing if the teacher made none
     NAME.json                names, unmatched, losses, provenance, and the CRC-32 of every other member
 """
 
@@ -24,9 +24,9 @@ import cv2
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from hueglass.infer.bilateral import check_coefficients
 from hueglass.infer.errors import HueglassError, UsageError, first_problem
-from hueglass.infer.image_header import read_header
+from hueglass.infer.grid.bilateral import check_coefficients
+from hueglass.infer.media.image_header import read_header
 
 MAX_SIDE = 4096
 MAX_MEMBER_BYTES = 64 << 20

@@ -9,8 +9,8 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-from hueglass.train.segmenter import Segmenter
-from hueglass.train.student import LookEncoder, Student, Trunk
+from hueglass.train.segmenter.network import Segmenter
+from hueglass.train.student.network import LookEncoder, Student, Trunk
 
 
 def half_student(student: Student) -> Student:

@@ -14,8 +14,9 @@ import torch
 from torch import nn
 
 from hueglass import __version__
-from hueglass.infer.backends import OnnxGraph
-from hueglass.infer.bundle import (
+from hueglass.infer.errors import HueglassError, UsageError
+from hueglass.infer.files import disk_errors, whole_file
+from hueglass.infer.model.bundle import (
     FORMAT,
     LOOK_ENCODER,
     MANIFEST,
@@ -27,12 +28,11 @@ from hueglass.infer.bundle import (
     Manifest,
     twin,
 )
-from hueglass.infer.errors import HueglassError, UsageError
-from hueglass.infer.files import disk_errors, whole_file
-from hueglass.infer.regions import REGION_NAMES
+from hueglass.infer.network.graph import OnnxGraph
+from hueglass.infer.regions.regions import REGION_NAMES
 from hueglass.train.checkpoint import SETTINGS, WEIGHTS, load_weights
-from hueglass.train.segmenter import Segmenter, load_segmenter
-from hueglass.train.student import LookEncoder, Student, StudentConfig
+from hueglass.train.segmenter.network import Segmenter, load_segmenter
+from hueglass.train.student.network import LookEncoder, Student, StudentConfig
 
 from .half import half_encoder, half_segmenter, half_student
 from .portable import Portable

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hueglass.train.bilateral import apply_affine, depth_tents, guide_map
-from hueglass.train.student import Student
+from hueglass.train.student.network import Student
 
 
 class Portable(nn.Module):

@@ -16,12 +16,12 @@ from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantTy
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from hueglass.datasets.photos import Photo, load_photos
-from hueglass.infer.backends import OnnxGraph
-from hueglass.infer.bundle import LOOK_ENCODER, STUDENT, twin
 from hueglass.infer.errors import UsageError
+from hueglass.infer.model.bundle import LOOK_ENCODER, STUDENT, twin
+from hueglass.infer.network.graph import OnnxGraph
 from hueglass.train.bilateral import render
-from hueglass.train.samples import Batch, SampleConfig, Sampler
-from hueglass.train.student import StudentConfig
+from hueglass.train.student.network import StudentConfig
+from hueglass.train.student.samples import Batch, SampleConfig, Sampler
 
 Feeds = dict[str, np.ndarray]
 CALIBRATION, HELD_OUT = 48, 96

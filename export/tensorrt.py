@@ -1,11 +1,11 @@
-"""TensorRT engines of a bundle, built ahead of their first use; `infer.engines` keeps them."""
+"""TensorRT engines of a bundle, built ahead of their first use; `infer.network.engine_cache` keeps them."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
-from hueglass.infer.bundle import PORTABLE, Manifest, check_graph, read_manifest, twin
-from hueglass.infer.engines import Profile, current_gpu, import_tensorrt, load_engine
 from hueglass.infer.errors import HueglassError
+from hueglass.infer.model.bundle import PORTABLE, Manifest, check_graph, read_manifest, twin
+from hueglass.infer.network.engine_cache import Profile, current_gpu, import_tensorrt, load_engine
 
 SMALLEST, USUAL, LARGEST = (720, 1280), (1080, 1920), (2160, 3840)
 """Height and width of the frames that the portable graph's engine serves; it is fastest at the usual one."""

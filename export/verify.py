@@ -12,9 +12,9 @@ import torch
 from onnx import numpy_helper
 
 from hueglass.datasets.photos import street_photos
-from hueglass.infer.backends import OnnxGraph
-from hueglass.infer.bilateral import slice_colours
-from hueglass.infer.bundle import (
+from hueglass.infer.errors import HueglassError
+from hueglass.infer.grid.bilateral import slice_colours
+from hueglass.infer.model.bundle import (
     LOOK_ENCODER,
     PORTABLE,
     PRECISIONS,
@@ -28,11 +28,11 @@ from hueglass.infer.bundle import (
     read_manifest,
     twin,
 )
-from hueglass.infer.errors import HueglassError
-from hueglass.infer.look import assign, make_look
-from hueglass.infer.regions import no_regions
+from hueglass.infer.model.look import assign, make_look
+from hueglass.infer.network.graph import OnnxGraph
+from hueglass.infer.regions.regions import no_regions
 from hueglass.train.checkpoint import load_weights
-from hueglass.train.student import StudentConfig
+from hueglass.train.student.network import StudentConfig
 
 OPSET = 18
 """Old enough for every runtime we export to; the networks use nothing newer."""

@@ -16,3 +16,9 @@ def first_problem(error: ValidationError, whole: str = "the file") -> str:
     first = error.errors()[0]
     where = ".".join(map(str, first["loc"]))[:64] or whole
     return f"{where}: {first['msg']}" if where else str(first["msg"])
+
+
+def failure(error: Exception) -> HueglassError:
+    """Of one item, in one line, to be its result where the others are to go on."""
+    text = str(error) if isinstance(error, HueglassError) else f"{type(error).__name__}: {error}"
+    return HueglassError(" ".join(text.split()))

@@ -5,7 +5,7 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
-from .yuv import YuvImage
+from hueglass.infer.grid.yuv import YuvImage
 
 AnyImage = TypeVar("AnyImage", bound=np.ndarray | YuvImage, covariant=True)
 

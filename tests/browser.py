@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 import pytest
 
-from hueglass.infer.web.app import HEADERS, PAGE
+from hueglass.infer.screen.web.app import HEADERS, PAGE
 
 TYPES = {
     ".html": "text/html",

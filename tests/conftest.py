@@ -11,7 +11,7 @@ from types import ModuleType
 import pytest
 
 from hueglass import cli
-from hueglass.infer.bundle import ModelBundle
+from hueglass.infer.model.bundle import ModelBundle
 
 # What a shell starts in the background ignores Ctrl-C, and so would all that is started here to be interrupted by it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

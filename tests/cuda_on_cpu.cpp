@@ -1,8 +1,8 @@
-// The kernels of infer/native/render.cu in a shared library that tests/test_cuda_renderer.py calls.
+// The kernels of infer/grid/cuda/render.cu in a shared library that tests/test_cuda_renderer.py calls.
 
 #include "cuda_on_cpu.h"
 
-#include "../infer/native/render.cu"
+#include "../infer/grid/cuda/render.cu"
 
 // `arguments` points to each of the kernel's arguments, as for cuLaunchKernel. 0: done, 1: no kernel of this name,
 // 2: more threads or shared memory than there are, 3: the kernel wrote behind the shared memory that it asked for.

@@ -1,4 +1,4 @@
-// What CUDA gives to a kernel, on a CPU: enough of it to compile infer/native/render.cu with g++ and C++20, as it is.
+// What CUDA gives to a kernel, on a CPU: enough of it to compile infer/grid/cuda/render.cu with g++ and C++20, as it is.
 //
 // Each thread of a block is a thread of the system, __syncthreads a barrier among them. Blocks run one after the other,
 // which makes shared memory a global array; `launch` fills it with NaN before every block, so that a kernel that relies

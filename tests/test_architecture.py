@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-ORDER = ("infer", "datasets", "train", "export", "hueglass")
-"""Each may import itself and what stands to its left."""
+ORDER = ("infer", "datasets", "train", "export", "app")
+"""Each may import itself and what stands to its left. `app` is installed as `hueglass` itself."""
 FOLDERS = (*ORDER, "configs")
 """`configs` holds data: whoever trains may look for it, and it imports nothing."""
 LIGHT = ("infer", "datasets")
@@ -29,7 +29,7 @@ def _files(folder: str) -> list[Path]:
 def _module(path: Path) -> str:
     """The dotted name under which a file of the tree is imported."""
     parts = path.relative_to(ROOT).with_suffix("").parts
-    parts = parts if parts[0] == "hueglass" else ("hueglass", *parts)
+    parts = ("hueglass", *(parts[1:] if parts[0] == "app" else parts))
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
@@ -37,9 +37,9 @@ MODULES = {_module(path): path for folder in FOLDERS for path in _files(folder) 
 
 
 def _layer(module: str) -> str:
-    """Which of FOLDERS a module lies in: hueglass.infer.look is of infer, hueglass.cli of hueglass."""
+    """Which of FOLDERS a module lies in: hueglass.infer.model.look is of infer, hueglass.cli of app."""
     second = module.split(".")[1:2]
-    return second[0] if second and second[0] in FOLDERS else "hueglass"
+    return second[0] if second and second[0] in FOLDERS else "app"
 
 
 def _base(module: str, node: ast.ImportFrom) -> str:
@@ -79,10 +79,12 @@ def test_the_tree_was_read() -> None:
     """The tests below would hold on an empty tree."""
     assert len(MODULES) > 40
     assert {_layer(module) for module in MODULES} == set(FOLDERS)
-    assert _own("hueglass.infer.native") == {f"hueglass.infer.{name}" for name in ("bilateral", "errors", "yuv")}
-    assert {"hueglass.infer.native", "hueglass.infer.strength", "numpy"} <= _imports("hueglass.infer.stylizer")
-    assert "hueglass.convert" in _own("hueglass.cli")
-    assert "hueglass.convert" not in _own("hueglass.cli", inside_functions=False)
+    native = _own("hueglass.infer.grid.cpu.native")
+    assert native == {f"hueglass.infer.{name}" for name in ("grid.bilateral", "grid.yuv", "errors")}
+    named = {"hueglass.infer.grid.cpu.native", "hueglass.infer.regions.strength", "numpy"}
+    assert named <= _imports("hueglass.infer.scene.stylizer")
+    assert "hueglass.looks" in _own("hueglass.cli")
+    assert "hueglass.looks" not in _own("hueglass.cli", inside_functions=False)
 
 
 def test_imports_name_modules_that_exist() -> None:
@@ -93,10 +95,10 @@ def test_imports_name_modules_that_exist() -> None:
 def test_imports_point_one_way(module: str) -> None:
     layer = _layer(module)
     allowed = {layer, *ORDER[: ORDER.index(layer)]} if layer in ORDER else {layer}
-    if layer in ("train", "export", "hueglass"):
+    if layer in ("train", "export", "app"):
         allowed.add("configs")
     # The bare package runs before any module in it: taking its version from it adds no dependency.
-    version = {"hueglass"} if layer == "export" else set()
+    version = {"hueglass"} if layer in ("train", "export") else set()
     wrong = {name for name in _own(module) - version if _layer(name) not in allowed}
     assert wrong == set()
 
@@ -114,7 +116,8 @@ def test_the_runtime_and_the_data_are_light(module: str) -> None:
 def test_no_import_cycles() -> None:
     graph = {module: _own(module, inside_functions=False) - {"hueglass"} for module in MODULES}
     order = list(TopologicalSorter(graph).static_order())  # CycleError names the cycle
-    assert order.index("hueglass.infer.errors") < order.index("hueglass.infer.stylizer") < order.index("hueglass.demo")
+    names = ("hueglass.infer.errors", "hueglass.infer.scene.stylizer", "hueglass.commands.demo")
+    assert [name for name in order if name in names] == list(names)
     assert sorted(order) == sorted({*graph, *(name for names in graph.values() for name in names)})
 
 
@@ -131,14 +134,14 @@ import hueglass.datasets, hueglass.infer
 for package in (hueglass.infer, hueglass.datasets):
     for found in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
         importlib.import_module(found.name)
-for name in ("cli", "convert", "demo"):
+for name in ("cli", "looks", "commands.demo"):
     importlib.import_module("hueglass." + name)
 
 import numpy as np
-from hueglass.infer.bundle import ModelBundle
+from hueglass.infer.model.bundle import ModelBundle
 from hueglass.infer.frame import Frame
-from hueglass.infer.look import embedded_looks, find_look
-from hueglass.infer.stylizer import Stylizer
+from hueglass.infer.model.look import embedded_looks, find_look
+from hueglass.infer.scene.stylizer import Stylizer
 
 bundle = ModelBundle()
 image = np.random.default_rng(0).integers(0, 256, (90, 160, 3), dtype=np.uint8)
@@ -169,7 +172,7 @@ def test_every_folder_of_modules_is_packaged() -> None:
 
 
 def test_package_dir_maps_each_folder_of_the_top_level() -> None:
-    expected = {("hueglass" if folder == "hueglass" else f"hueglass.{folder}"): folder for folder in FOLDERS}
+    expected = {("hueglass" if folder == "app" else f"hueglass.{folder}"): folder for folder in FOLDERS}
     assert SETUPTOOLS["package-dir"] == expected
 
 
@@ -186,7 +189,7 @@ def test_every_data_file_is_packaged() -> None:
 def test_package_data_names_packages() -> None:
     assert set(SETUPTOOLS["package-data"]) <= set(SETUPTOOLS["packages"])
     assert {"*.onnx", "*.json", "*.md"} <= set(SETUPTOOLS["package-data"]["hueglass.infer.models"])
-    assert SETUPTOOLS["package-data"]["hueglass"] == ["py.typed", "*.html"]
+    assert SETUPTOOLS["package-data"]["hueglass"] == ["py.typed"]
 
 
 def test_no_drawer_for_odds_and_ends() -> None:

@@ -18,12 +18,12 @@ import pytest
 ort = pytest.importorskip("onnxruntime")
 pytest.importorskip("onnx")
 
-from fake_tensorrt import Array, Machine, Stream, install, small_graph  # noqa: E402
+from fake_tensorrt import Array, Machine, Stream, install, small_graph
 
-from hueglass.infer import engines  # noqa: E402
-from hueglass.infer.backends import DEVICES, GraphInput, OnnxGraph, TensorRtGraph, open_graph  # noqa: E402
-from hueglass.infer.bundle import EMBEDDED, LOOK_ENCODER, SEGMENTER, STUDENT, ModelBundle  # noqa: E402
-from hueglass.infer.errors import HueglassError, UsageError  # noqa: E402
+from hueglass.infer.errors import HueglassError, UsageError
+from hueglass.infer.model.bundle import EMBEDDED, LOOK_ENCODER, SEGMENTER, STUDENT, ModelBundle
+from hueglass.infer.network import engine_cache as engines
+from hueglass.infer.network.graph import DEVICES, GraphInput, OnnxGraph, TensorRtGraph, open_graph
 
 EMBEDDED_GRAPHS = (STUDENT, LOOK_ENCODER, SEGMENTER)
 OPEN = (1, 3, "h", "w")

@@ -8,7 +8,8 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from hueglass import bench_clip, bench_command
+from hueglass.bench import clip as bench_clip
+from hueglass.bench import stages as bench_command
 
 STAGES = {"copy", "resize", "network", "smooth", "render", "frame", "render_yuv", "frame_yuv", "segmenter"}
 

@@ -10,9 +10,9 @@ import pytest
 from test_cuda_renderer import CupyOnCpu, library, on_cpu  # noqa: F401  # fixtures
 from test_device import array_module
 
-from hueglass import bench_cuda
-from hueglass.infer import engines
+from hueglass.bench import gpu as bench_cuda
 from hueglass.infer.errors import HueglassError
+from hueglass.infer.network import engine_cache as engines
 
 
 class Clock:

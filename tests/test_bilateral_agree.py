@@ -11,7 +11,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from hueglass.infer import bilateral, native
+from hueglass.infer.grid import bilateral
+from hueglass.infer.grid.cpu import native
 
 LEVELS = 1
 """The most by which any value may differ."""
@@ -136,7 +137,7 @@ def test_identity_grid_changes_no_level(renderer: str) -> None:
 
 
 def brute_force(grid: np.ndarray, image: np.ndarray) -> np.ndarray:
-    """The docstring of infer/bilateral.py, in scalars: a sum over all cells, each with its tent of weight."""
+    """The docstring of infer/grid/bilateral.py, in scalars: a sum over all cells, each with its tent of weight."""
     gd, gh, gw, _ = grid.shape
     height, width = image.shape[:2]
     out = np.zeros_like(image)

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hueglass.infer.bundle import (
+from hueglass.infer.errors import HueglassError, UsageError
+from hueglass.infer.model.bundle import (
     EMBEDDED,
     FORMAT,
     LOOK_ENCODER,
@@ -18,7 +19,6 @@ from hueglass.infer.bundle import (
     ModelBundle,
     read_manifest,
 )
-from hueglass.infer.errors import HueglassError, UsageError
 
 GOOD = {
     "format": FORMAT,

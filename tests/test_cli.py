@@ -9,9 +9,9 @@ import pytest
 from PIL import Image
 
 from hueglass import __version__
-from hueglass.infer.bundle import ModelBundle
-from hueglass.infer.images import read_image
-from hueglass.infer.look import embedded_looks, find_look, read_look
+from hueglass.infer.media.images import read_image
+from hueglass.infer.model.bundle import ModelBundle
+from hueglass.infer.model.look import embedded_looks, find_look, read_look
 
 LOOK = embedded_looks()[0]
 

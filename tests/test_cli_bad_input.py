@@ -16,8 +16,8 @@ import pytest
 from PIL import Image
 from safetensors.numpy import save
 
-from hueglass.infer.bundle import EMBEDDED, LOOK_ENCODER, MANIFEST, STUDENT, ModelBundle
-from hueglass.infer.look import embedded_looks
+from hueglass.infer.model.bundle import EMBEDDED, LOOK_ENCODER, MANIFEST, STUDENT, ModelBundle
+from hueglass.infer.model.look import embedded_looks
 
 LOOK = embedded_looks()[0]
 SIZE = (48, 64)

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hueglass.datasets.synthetic import render_street, street_scene
-from hueglass.infer.bundle import EMBEDDED, SEGMENTER, ModelBundle
-from hueglass.infer.images import read_image, write_image
-from hueglass.infer.look import embedded_looks, read_look
-from hueglass.infer.regions import REGION_NAMES
+from hueglass.datasets.street.film import render_street, street_scene
+from hueglass.infer.media.images import read_image, write_image
+from hueglass.infer.model.bundle import EMBEDDED, SEGMENTER, ModelBundle
+from hueglass.infer.model.look import embedded_looks, read_look
+from hueglass.infer.regions.regions import REGION_NAMES
 
 LOOK = embedded_looks()[0]
 

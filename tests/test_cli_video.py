@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hueglass.infer.look import embedded_looks
-from hueglass.infer.sources import VideoSource
+from hueglass.infer.media.video_source import VideoSource
+from hueglass.infer.model.look import embedded_looks
 
 LOOK = embedded_looks()[0]
 HUEGLASS = [sys.executable, "-c", "from hueglass.cli import main; main()"]

@@ -10,10 +10,10 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from hueglass.infer.errors import HueglassError, UsageError
-from hueglass.train import cnnmrf as module
-from hueglass.train.cnnmrf import CnnMrfConfig, MrfEnergy, cnnmrf, mrf_loss, nearest, patches
 from hueglass.train.features import Features, random_features
-from hueglass.train.lbfgs import minimise
+from hueglass.train.teacher import cnnmrf as module
+from hueglass.train.teacher.cnnmrf import CnnMrfConfig, MrfEnergy, cnnmrf, mrf_loss, nearest, patches
+from hueglass.train.teacher.lbfgs import minimise
 
 SMALL = CnnMrfConfig(size=64, evaluations=8)
 

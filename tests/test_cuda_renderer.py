@@ -26,10 +26,12 @@ import numpy as np
 import pytest
 from test_bilateral_agree import CASES, assert_agree, expected, noise, random_grid
 
-from hueglass.infer import bilateral, images, native, yuv
 from hueglass.infer.errors import HueglassError
-from hueglass.infer.native import cuda
-from hueglass.infer.yuv import YuvImage
+from hueglass.infer.grid import bilateral, yuv
+from hueglass.infer.grid.cpu import native
+from hueglass.infer.grid.cuda import kernels as cuda
+from hueglass.infer.grid.yuv import YuvImage
+from hueglass.infer.media import images
 
 SHARE = 0.001
 """The share of values that may differ at all, by one level: only where a sum falls on a rounding boundary."""

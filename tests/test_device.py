@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 from test_cuda_renderer import CupyOnCpu, library, on_cpu  # noqa: F401  # fixtures
 
-from hueglass.infer import yuv
-from hueglass.infer.bundle import ModelBundle
-from hueglass.infer.device import DeviceCuts, DeviceSmoother, DeviceStylizer
 from hueglass.infer.errors import HueglassError, UsageError
 from hueglass.infer.frame import Frame
-from hueglass.infer.look import embedded_looks, find_look
-from hueglass.infer.native import cuda
-from hueglass.infer.scene_cut import CutDetector, cut_score
-from hueglass.infer.stylizer import Stylizer
-from hueglass.infer.temporal import Smoother
+from hueglass.infer.grid import yuv
+from hueglass.infer.grid.cuda import kernels as cuda
+from hueglass.infer.model.bundle import ModelBundle
+from hueglass.infer.model.look import embedded_looks, find_look
+from hueglass.infer.scene.device import DeviceCuts, DeviceSmoother, DeviceStylizer
+from hueglass.infer.scene.scene_cut import CutDetector, cut_score
+from hueglass.infer.scene.smoother import Smoother
+from hueglass.infer.scene.stylizer import Stylizer
 
 
 def scene(seed: int, size: tuple[int, int] = (270, 480)) -> np.ndarray:

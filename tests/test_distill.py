@@ -10,35 +10,21 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("tensorboard")
 
-from training import Killed, ignore, killed_at  # noqa: E402
+from training import Killed, ignore, killed_at
 
-from hueglass.config_file import read_config  # noqa: E402
-from hueglass.datasets.photos import Photo, street_photos  # noqa: E402
-from hueglass.datasets.target_store import Store  # noqa: E402
-from hueglass.datasets.targets import Target, encode, read_targets  # noqa: E402
-from hueglass.infer.errors import HueglassError, UsageError  # noqa: E402
-from hueglass.infer.images import write_image  # noqa: E402
-from hueglass.infer.regions import REGION_NAMES  # noqa: E402
-from hueglass.train import distill, scenes  # noqa: E402
-from hueglass.train.checkpoint import (  # noqa: E402
-    RESUME,
-    SETTINGS,
-    WEIGHTS,
-    load_resume,
-    load_weights,
-    save_resume,
-    save_weights,
-)
-from hueglass.train.distill import (  # noqa: E402
-    Data,
-    DataConfig,
-    TrainConfig,
-    Training,
-    load_data,
-    load_targets,
-)
-from hueglass.train.loop import keep_best, set_learning_rate  # noqa: E402
-from hueglass.train.student import StudentConfig, new_networks  # noqa: E402
+from hueglass.config_file import read_config
+from hueglass.datasets.photos import Photo, street_photos
+from hueglass.datasets.target_store import Store
+from hueglass.datasets.targets import Target, encode, read_targets
+from hueglass.infer.errors import HueglassError, UsageError
+from hueglass.infer.media.images import write_image
+from hueglass.infer.regions.regions import REGION_NAMES
+from hueglass.train.checkpoint import RESUME, SETTINGS, WEIGHTS, load_resume, load_weights, save_resume, save_weights
+from hueglass.train.loop import keep_best, set_learning_rate
+from hueglass.train.student import distill
+from hueglass.train.student import held_out as scenes
+from hueglass.train.student.distill import Data, DataConfig, TrainConfig, Training, load_data, load_targets
+from hueglass.train.student.network import StudentConfig, new_networks
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 ABLATIONS = sorted((CONFIGS / "ablations").glob("*.yaml"))

@@ -21,9 +21,9 @@ pytest.importorskip("onnxruntime")
 
 from fake_tensorrt import TIMINGS, Engine, Machine, fake_cupy, fake_tensorrt, install, small_graph
 
-from hueglass.infer import engines
-from hueglass.infer.engines import build_engine, cache_folder, load_engine, unavailable
 from hueglass.infer.errors import HueglassError, UsageError
+from hueglass.infer.network import engine_cache as engines
+from hueglass.infer.network.engine_cache import build_engine, cache_folder, load_engine, unavailable
 
 BUILDING = "building a TensorRT engine for"
 OPEN = (1, 3, "h", "w")
@@ -293,7 +293,7 @@ import sys, warnings
 from pathlib import Path
 import pytest
 from fake_tensorrt import Machine, install
-from hueglass.infer.engines import load_engine
+from hueglass.infer.network.engine_cache import load_engine
 
 install(pytest.MonkeyPatch(), Machine())
 print("ready", flush=True)

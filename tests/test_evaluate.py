@@ -14,17 +14,17 @@ import torch
 import torchvision
 from PIL import Image
 
-from hueglass import evaluate_run
+from hueglass.commands.evaluate import run as evaluate_run
+from hueglass.commands.evaluate.pairs import Bench, measure_pair
+from hueglass.commands.evaluate.run import Job, attempt_pair, method_config
 from hueglass.datasets.benchmark import OFFICIAL, OutputFolder, load_pair, output_folders, pair_names
-from hueglass.evaluate_command import Bench, measure_pair
-from hueglass.evaluate_run import Job, attempt_pair, method_config
-from hueglass.infer.bundle import EMBEDDED
 from hueglass.infer.errors import HueglassError, UsageError
-from hueglass.infer.images import read_image
+from hueglass.infer.media.images import read_image
+from hueglass.infer.model.bundle import EMBEDDED
 from hueglass.train import evaluate
 from hueglass.train.features import load_features
-from hueglass.train.region_pairs import match_regions
-from hueglass.train.teacher import teach
+from hueglass.train.teacher.regions import match_regions
+from hueglass.train.teacher.teacher import teach
 
 NAMES = ["01", "02", "05"]
 WIDTH, HEIGHT = 96, 64

@@ -12,9 +12,11 @@ onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxscript")
 pytest.importorskip("onnxruntime")
 
-from hueglass.export import onnx as exporting  # noqa: E402
-from hueglass.export.verify import example_inputs  # noqa: E402
-from hueglass.infer.bundle import (  # noqa: E402
+from hueglass.export import onnx as exporting
+from hueglass.export.verify import example_inputs
+from hueglass.infer.errors import HueglassError, UsageError
+from hueglass.infer.frame import Frame
+from hueglass.infer.model.bundle import (
     EMBEDDED,
     LOOK_ENCODER,
     MANIFEST,
@@ -24,14 +26,12 @@ from hueglass.infer.bundle import (  # noqa: E402
     ModelBundle,
     twin,
 )
-from hueglass.infer.errors import HueglassError, UsageError  # noqa: E402
-from hueglass.infer.frame import Frame  # noqa: E402
-from hueglass.infer.look import make_look  # noqa: E402
-from hueglass.infer.regions import REGION_NAMES  # noqa: E402
-from hueglass.infer.stylizer import Stylizer  # noqa: E402
-from hueglass.train.checkpoint import SETTINGS, WEIGHTS, load_weights, save_weights  # noqa: E402
-from hueglass.train.segmenter import Segmenter, SegmenterConfig, load_segmenter, save_segmenter  # noqa: E402
-from hueglass.train.student import StudentConfig, new_networks  # noqa: E402
+from hueglass.infer.model.look import make_look
+from hueglass.infer.regions.regions import REGION_NAMES
+from hueglass.infer.scene.stylizer import Stylizer
+from hueglass.train.checkpoint import SETTINGS, WEIGHTS, load_weights, save_weights
+from hueglass.train.segmenter.network import Segmenter, SegmenterConfig, load_segmenter, save_segmenter
+from hueglass.train.student.network import StudentConfig, new_networks
 
 TINY = StudentConfig(thumbnail=64, tones=3, cells=4, code=32, width=16, hidden=24, pair=16, embedding=8)
 GRAPHS = {

@@ -14,13 +14,13 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-import torch.nn.functional as F  # noqa: E402
-import torchvision  # noqa: E402
-from safetensors.torch import save_file  # noqa: E402
-from torch import Tensor, nn  # noqa: E402
+import torch.nn.functional as F
+import torchvision
+from safetensors.torch import save_file
+from torch import Tensor, nn
 
-from hueglass.infer.errors import HueglassError, UsageError  # noqa: E402
-from hueglass.train.features import Features, Name, load_features, random_features  # noqa: E402
+from hueglass.infer.errors import HueglassError, UsageError
+from hueglass.train.features import Features, Name, load_features, random_features
 
 State = dict[str, Tensor]
 DATA = Path(__file__).parents[1] / os.environ.get("HUEGLASS_DATA", "../shared/data")

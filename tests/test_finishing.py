@@ -10,11 +10,7 @@ import pytest
 
 pytest.importorskip("torch")
 
-from hueglass.train.finishing import (
-    guided_filter,
-    local_affine_reconstruction,
-    posterisation_repair,
-)
+from hueglass.train.teacher.finishing import guided_filter, local_affine_reconstruction, posterisation_repair
 
 LINEAR = np.array([[0.8, 0.1, -0.1], [0.05, 0.7, 0.2], [-0.2, 0.3, 0.6]])
 
@@ -77,7 +73,7 @@ def test_reconstruction_is_that_of_the_slow_loop(
     found = local_affine_reconstruction(content, output, radius, range_sigma)
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, expected, atol=2e-5)
-    monkeypatch.setattr("hueglass.train.finishing.BAND", 4)
+    monkeypatch.setattr("hueglass.train.teacher.finishing.BAND", 4)
     np.testing.assert_allclose(local_affine_reconstruction(content, output, radius, range_sigma), found, atol=1e-6)
 
 

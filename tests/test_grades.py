@@ -7,10 +7,10 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from pydantic import ValidationError  # noqa: E402
-from torch import Tensor  # noqa: E402
+from pydantic import ValidationError
+from torch import Tensor
 
-from hueglass.train.grades import GradeConfig, grade, grade_regions, random_grades  # noqa: E402
+from hueglass.train.grades import GradeConfig, grade, grade_regions, random_grades
 
 DIALS = 16
 EXPOSURE, BALANCE, GAMMA, CONTRAST, SATURATION, HUE = 0, slice(1, 4), 4, 5, 6, 7

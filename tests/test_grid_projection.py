@@ -5,8 +5,8 @@ import pytest
 
 pytest.importorskip("scipy")
 
-from hueglass.infer.bilateral import IDENTITY, apply_affine, guide_map, identity_grid, slice_grid
-from hueglass.train.grid_projection import _slice_matrix, project_on_grid
+from hueglass.infer.grid.bilateral import IDENTITY, apply_affine, guide_map, identity_grid, slice_grid
+from hueglass.train.teacher.projection import _slice_matrix, project_on_grid
 
 Shape = tuple[int, int, int]
 RECOLOUR = np.array([[0.8, 0.1, -0.1, 0.1], [0.05, 0.7, 0.2, 0.0], [-0.2, 0.3, 0.6, 0.15]])

@@ -13,7 +13,7 @@ from PIL import Image, ImageOps
 
 from hueglass.infer.errors import HueglassError, UsageError
 from hueglass.infer.files import whole_file
-from hueglass.infer.images import read_image, write_image
+from hueglass.infer.media.images import read_image, write_image
 
 
 @pytest.fixture

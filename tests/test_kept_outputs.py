@@ -18,16 +18,16 @@ import av
 import numpy as np
 import pytest
 
-from hueglass.datasets.synthetic import render_street, street_scene
-from hueglass.infer import native
-from hueglass.infer.bundle import ModelBundle
+from hueglass.datasets.street.film import render_street, street_scene
 from hueglass.infer.frame import Frame
-from hueglass.infer.look import embedded_looks, find_look
-from hueglass.infer.offline import stylize_clip
-from hueglass.infer.segmenter import find_regions
-from hueglass.infer.sources import VideoSource
-from hueglass.infer.stylizer import Sight, Stylizer
-from hueglass.infer.yuv import YuvImage, to_rgb
+from hueglass.infer.grid.cpu import native
+from hueglass.infer.grid.yuv import YuvImage, to_rgb
+from hueglass.infer.media.video_source import VideoSource
+from hueglass.infer.model.bundle import ModelBundle
+from hueglass.infer.model.look import embedded_looks, find_look
+from hueglass.infer.regions.segmenter import find_regions
+from hueglass.infer.scene.clip import stylize_clip
+from hueglass.infer.scene.stylizer import Sight, Stylizer
 
 KEPT = Path(__file__).with_name("kept_outputs.json")
 LIBRARIES = ("numpy", "opencv-python", "onnxruntime", "av")

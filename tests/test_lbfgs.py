@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from hueglass.train.lbfgs import minimise
+from hueglass.train.teacher.lbfgs import minimise
 
 
 def quadratic(seed: int, n: int = 12) -> tuple[Tensor, Tensor]:

@@ -13,21 +13,22 @@ from types import ModuleType, SimpleNamespace
 import numpy as np
 import pytest
 
-from hueglass.infer import native, yuv
-from hueglass.infer.bilateral import identity_grid
-from hueglass.infer.bundle import ModelBundle
-from hueglass.infer.camera import Camera, open_reader
+from hueglass.commands.live import Flicker, Meter, Recorder, View, arranged, on_key
 from hueglass.infer.errors import HueglassError, UsageError
 from hueglass.infer.frame import Frame
-from hueglass.infer.images import read_image
-from hueglass.infer.live import Fade, Live, Shown
-from hueglass.infer.look import embedded_looks, find_look
-from hueglass.infer.sources import VideoSource
-from hueglass.infer.strength import Strength
-from hueglass.infer.stylizer import Stylizer
-from hueglass.infer.temporal import Smoother
-from hueglass.infer.yuv import YuvImage
-from hueglass.live_command import Flicker, Meter, Recorder, View, arranged, on_key
+from hueglass.infer.grid import yuv
+from hueglass.infer.grid.bilateral import identity_grid
+from hueglass.infer.grid.cpu import native
+from hueglass.infer.grid.yuv import YuvImage
+from hueglass.infer.media.camera import Camera, open_reader
+from hueglass.infer.media.images import read_image
+from hueglass.infer.media.video_source import VideoSource
+from hueglass.infer.model.bundle import ModelBundle
+from hueglass.infer.model.look import embedded_looks, find_look
+from hueglass.infer.regions.strength import Strength
+from hueglass.infer.scene.live import Fade, Live, Shown
+from hueglass.infer.scene.smoother import Smoother
+from hueglass.infer.scene.stylizer import Stylizer
 
 SHAPE = (48, 64, 3)
 

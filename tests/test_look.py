@@ -8,11 +8,11 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from hueglass.datasets.synthetic import render_street, street_scene
-from hueglass.infer.bundle import Manifest, ModelBundle
+from hueglass.datasets.street.film import render_street, street_scene
 from hueglass.infer.errors import HueglassError, UsageError
 from hueglass.infer.frame import Frame
-from hueglass.infer.look import (
+from hueglass.infer.model.bundle import Manifest, ModelBundle
+from hueglass.infer.model.look import (
     MAX_REGIONS,
     Look,
     assign,
@@ -24,8 +24,8 @@ from hueglass.infer.look import (
     unmatched,
     write_look,
 )
-from hueglass.infer.regions import Mask, Regions, no_regions, regions_of
-from hueglass.infer.stylizer import Stylizer
+from hueglass.infer.regions.regions import Mask, Regions, no_regions, regions_of
+from hueglass.infer.scene.stylizer import Stylizer
 
 MANIFEST = Manifest(format=3, model="a-model", thumbnail=64, slots=8, tones=3, code=16, depth=8, cells=16, graphs={})
 

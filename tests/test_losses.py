@@ -5,11 +5,11 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from skimage.color import rgb2lab  # noqa: E402
-from torch import Tensor  # noqa: E402
+from skimage.color import rgb2lab
+from torch import Tensor
 
-from hueglass.train.colour import to_lab  # noqa: E402
-from hueglass.train.losses import (  # noqa: E402
+from hueglass.train.colour import to_lab
+from hueglass.train.student.losses import (
     borders,
     box_blur,
     correspondence,

@@ -5,15 +5,10 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from torch import Tensor  # noqa: E402
+from torch import Tensor
 
-from hueglass.infer.errors import UsageError  # noqa: E402
-from hueglass.train.matting_laplacian import (  # noqa: E402
-    MattingLaplacian,
-    box,
-    laplacian_energy,
-    laplacian_matrix,
-)
+from hueglass.infer.errors import UsageError
+from hueglass.train.matting_laplacian import MattingLaplacian, box, laplacian_energy, laplacian_matrix
 
 EPS = 1e-4
 

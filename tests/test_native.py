@@ -12,8 +12,9 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from hueglass.infer import bilateral, native
 from hueglass.infer.errors import HueglassError
+from hueglass.infer.grid import bilateral
+from hueglass.infer.grid.cpu import native
 
 compiled = pytest.mark.skipif(not native.available(), reason="the compiled renderer was not built")
 
@@ -32,10 +33,10 @@ def image() -> np.ndarray:
 @pytest.fixture
 def without_extension(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """`native`, imported anew where `_render` cannot be."""
-    monkeypatch.setitem(sys.modules, "hueglass.infer.native._render", None)
-    monkeypatch.delitem(sys.modules, "hueglass.infer.native")
-    monkeypatch.setattr("hueglass.infer.native", native)  # the import below replaces it: put back afterwards
-    return importlib.import_module("hueglass.infer.native")
+    monkeypatch.setitem(sys.modules, "hueglass.infer.grid.cpu.native._render", None)
+    monkeypatch.delitem(sys.modules, "hueglass.infer.grid.cpu.native")
+    monkeypatch.setattr("hueglass.infer.grid.cpu.native", native)  # the import below replaces it: put back afterwards
+    return importlib.import_module("hueglass.infer.grid.cpu.native")
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3, 64, 1000])

@@ -9,17 +9,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from hueglass.infer.bilateral import identity_grid
-from hueglass.infer.bundle import ModelBundle
 from hueglass.infer.errors import UsageError
 from hueglass.infer.frame import Frame
-from hueglass.infer.look import embedded_looks, find_look
-from hueglass.infer.offline import Key, in_background, key_frames, smoothed, stylize_clip
-from hueglass.infer.region_smoother import RegionSmoother
-from hueglass.infer.regions import no_regions
-from hueglass.infer.strength import Strength
-from hueglass.infer.stylizer import Stylizer
-from hueglass.infer.temporal import FAR, Smoother
+from hueglass.infer.grid.bilateral import identity_grid
+from hueglass.infer.model.bundle import ModelBundle
+from hueglass.infer.model.look import embedded_looks, find_look
+from hueglass.infer.regions.region_smoother import RegionSmoother
+from hueglass.infer.regions.regions import no_regions
+from hueglass.infer.regions.strength import Strength
+from hueglass.infer.scene.clip import Key, in_background, key_frames, smoothed, stylize_clip
+from hueglass.infer.scene.smoother import FAR, Smoother
+from hueglass.infer.scene.stylizer import Stylizer
 
 SHAPE = (8, 16, 16, 12)
 

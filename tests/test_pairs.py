@@ -179,7 +179,7 @@ def test_street_styles_are_graded_more_often_than_photographs(tmp_path: Path) ->
 
 def test_what_students_hold_out_is_not_drawn(tmp_path: Path) -> None:
     """Held against the side of the split that a training really gets."""
-    distill = pytest.importorskip("hueglass.train.distill", reason="needs torch")
+    distill = pytest.importorskip("hueglass.train.student.distill", reason="needs torch")
     data = _data(tmp_path)
     config = distill.DataConfig(photos=["photos", "camvid/train"], watched=["camvid/val"])
     sides = distill.load_data(config.model_copy(update={"side": 64}), data)

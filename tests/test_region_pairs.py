@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from hueglass.infer.regions import MASK_COLOURS, Mask
-from hueglass.train.region_pairs import match_regions, resized, whole_pair
+from hueglass.infer.regions.regions import MASK_COLOURS, Mask
+from hueglass.train.teacher.regions import match_regions, resized, whole_pair
 
 NAMES = tuple(MASK_COLOURS)
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from hueglass.infer.errors import UsageError
-from hueglass.infer.region_smoother import ENTERS, LEAVES, RegionSmoother, faded_maps
-from hueglass.infer.regions import Regions, no_regions
-from hueglass.infer.segmenter import LEAST_NAMED
+from hueglass.infer.regions.region_smoother import ENTERS, LEAVES, RegionSmoother, faded_maps
+from hueglass.infer.regions.regions import Regions, no_regions
+from hueglass.infer.regions.segmenter import LEAST_NAMED
 
 SIZE = 32
 RNG = np.random.default_rng(0)

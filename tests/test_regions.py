@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from hueglass.infer.errors import HueglassError, UsageError
-from hueglass.infer.regions import (
+from hueglass.infer.regions.regions import (
     MASK_COLOURS,
     MINIMUM_PIXELS,
     Mask,

@@ -13,9 +13,9 @@ import pytest
 pytest.importorskip("skimage")
 
 from hueglass.datasets.benchmark import OFFICIAL
-from hueglass.infer.images import read_image
-from hueglass.page import jpeg
-from hueglass.report import (
+from hueglass.infer.media.images import read_image
+from hueglass.reports.page import jpeg
+from hueglass.reports.report import (
     LABELS,
     PLOT,
     STRIP,

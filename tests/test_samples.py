@@ -7,13 +7,13 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from torch import Tensor  # noqa: E402
+from torch import Tensor
 
-from hueglass.datasets.masks import UNKNOWN  # noqa: E402
-from hueglass.datasets.photos import Photo, street_photos  # noqa: E402
-from hueglass.datasets.targets import Target  # noqa: E402
-from hueglass.infer.regions import REGION_NAMES  # noqa: E402
-from hueglass.train.samples import (  # noqa: E402
+from hueglass.datasets.masks import UNKNOWN
+from hueglass.datasets.photos import Photo, street_photos
+from hueglass.datasets.targets import Target
+from hueglass.infer.regions.regions import REGION_NAMES
+from hueglass.train.student.samples import (
     MAP_SIZE,
     Batch,
     Crop,

@@ -7,8 +7,8 @@ import cv2
 import numpy as np
 import pytest
 
-from hueglass.infer.scene_cut import THRESHOLD, CutDetector, cut_score
-from hueglass.infer.sources import VideoSource
+from hueglass.infer.media.video_source import VideoSource
+from hueglass.infer.scene.scene_cut import THRESHOLD, CutDetector, cut_score
 
 DATA = Path(__file__).parents[1] / os.environ.get("HUEGLASS_DATA", "../shared/data")
 SIZE = 128

@@ -10,21 +10,28 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("torchvision")
 pytest.importorskip("tensorboard")
 
-from training import Killed, ignore, killed_at  # noqa: E402
+from training import Killed, ignore, killed_at
 
-from hueglass.config_file import read_config  # noqa: E402
-from hueglass.datasets.masks import UNKNOWN, camvid_known, camvid_regions  # noqa: E402
-from hueglass.datasets.photos import Photo, street_photos  # noqa: E402
-from hueglass.infer.errors import UsageError  # noqa: E402
-from hueglass.infer.regions import REGION_NAMES  # noqa: E402
-from hueglass.train import segment  # noqa: E402
-from hueglass.train.checkpoint import RESUME  # noqa: E402
-from hueglass.train.loop import set_learning_rate  # noqa: E402
-from hueglass.train.samples import Crop, cut  # noqa: E402
-from hueglass.train.segment import SegmentConfig, SegmentDataConfig, load_data, measure, overlap_loss  # noqa: E402
-from hueglass.train.segment_samples import SegmentSampleConfig, SegmentSampler, cut_labels  # noqa: E402
-from hueglass.train.segment_scores import confusion, intersection_over_union, name_pixels, scores, selection  # noqa: E402
-from hueglass.train.segmenter import SETTINGS, WEIGHTS, Segmenter, SegmenterConfig, load_segmenter, save_segmenter  # noqa: E402
+from hueglass.config_file import read_config
+from hueglass.datasets.masks import UNKNOWN, camvid_known, camvid_regions
+from hueglass.datasets.photos import Photo, street_photos
+from hueglass.infer.errors import UsageError
+from hueglass.infer.regions.regions import REGION_NAMES
+from hueglass.train.checkpoint import RESUME
+from hueglass.train.loop import set_learning_rate
+from hueglass.train.segmenter import train as segment
+from hueglass.train.segmenter.network import (
+    SETTINGS,
+    WEIGHTS,
+    Segmenter,
+    SegmenterConfig,
+    load_segmenter,
+    save_segmenter,
+)
+from hueglass.train.segmenter.samples import SegmentSampleConfig, SegmentSampler, cut_labels
+from hueglass.train.segmenter.scores import confusion, intersection_over_union, name_pixels, scores, selection
+from hueglass.train.segmenter.train import SegmentConfig, SegmentDataConfig, load_data, measure, overlap_loss
+from hueglass.train.student.samples import Crop, cut
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 SKY, GROUND, PERSON = (REGION_NAMES.index(name) for name in ("sky", "ground", "person"))

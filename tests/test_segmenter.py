@@ -8,10 +8,10 @@ import cv2
 import numpy as np
 import pytest
 
-from hueglass.infer.backends import GraphInput, OnnxGraph
 from hueglass.infer.errors import HueglassError, UsageError
-from hueglass.infer.regions import REGION_NAMES
-from hueglass.infer.segmenter import (
+from hueglass.infer.network.graph import GraphInput, OnnxGraph
+from hueglass.infer.regions.regions import REGION_NAMES
+from hueglass.infer.regions.segmenter import (
     LEAST_NAMED,
     MAX_BYTES,
     MAX_CLASSES,
@@ -22,7 +22,7 @@ from hueglass.infer.segmenter import (
 )
 
 onnx = pytest.importorskip("onnx")
-from onnx import TensorProto, helper  # noqa: E402
+from onnx import TensorProto, helper
 
 RNG = np.random.default_rng(0)
 SIZE = 16

@@ -8,10 +8,10 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("torchvision")
 
-from hueglass.infer.errors import HueglassError, UsageError  # noqa: E402
-from hueglass.train import features  # noqa: E402
-from hueglass.train.features import random_features  # noqa: E402
-from hueglass.train.segmenter import (  # noqa: E402
+from hueglass.infer.errors import HueglassError, UsageError
+from hueglass.train import features
+from hueglass.train.features import random_features
+from hueglass.train.segmenter.network import (
     SETTINGS,
     WEIGHTS,
     Segmenter,

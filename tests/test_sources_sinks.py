@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 
 from hueglass.infer.errors import HueglassError, UsageError
-from hueglass.infer.sinks import CODECS, Encoding, VideoSink
-from hueglass.infer.sources import VideoSource
+from hueglass.infer.media.video_sink import CODECS, Encoding, VideoSink
+from hueglass.infer.media.video_source import VideoSource
 
 
 def _neighbour(name: str) -> ModuleType:

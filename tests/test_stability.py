@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hueglass.infer.bilateral import identity_grid
-from hueglass.infer.bundle import ModelBundle
 from hueglass.infer.frame import Frame
-from hueglass.infer.look import embedded_looks, find_look
-from hueglass.infer.stability import WarpMeter, settle
-from hueglass.infer.stylizer import Stylizer
-from hueglass.infer.temporal import Smoother
+from hueglass.infer.grid.bilateral import identity_grid
+from hueglass.infer.model.bundle import ModelBundle
+from hueglass.infer.model.look import embedded_looks, find_look
+from hueglass.infer.scene.smoother import Smoother
+from hueglass.infer.scene.stability import WarpMeter, settle
+from hueglass.infer.scene.stylizer import Stylizer
 
 
 def texture(seed: int = 0) -> np.ndarray:

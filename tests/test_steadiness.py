@@ -4,10 +4,10 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-import torch.nn.functional as F  # noqa: E402
-from torch import Tensor, nn  # noqa: E402
+import torch.nn.functional as F
+from torch import Tensor, nn
 
-from hueglass.train.steadiness import NOISE, Shake, unsteadiness  # noqa: E402
+from hueglass.train.student.steadiness import NOISE, Shake, unsteadiness
 
 SIZE, SHAPE = 64, (8, 16, 16, 12)
 FLOOR = 1.5e-3

@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hueglass.datasets.synthetic import render_street, street_scene
-from hueglass.infer.bilateral import blend, identity_grid, render
-from hueglass.infer.bundle import ModelBundle
+from hueglass.datasets.street.film import render_street, street_scene
 from hueglass.infer.errors import UsageError
 from hueglass.infer.frame import Frame
-from hueglass.infer.look import embedded_looks, find_look
-from hueglass.infer.regions import Regions, no_regions
-from hueglass.infer.strength import Strength, at_vertices, parse_regions
-from hueglass.infer.stylizer import Stylizer
+from hueglass.infer.grid.bilateral import blend, identity_grid, render
+from hueglass.infer.model.bundle import ModelBundle
+from hueglass.infer.model.look import embedded_looks, find_look
+from hueglass.infer.regions.regions import Regions, no_regions
+from hueglass.infer.regions.strength import Strength, at_vertices, parse_regions
+from hueglass.infer.scene.stylizer import Stylizer
 
 LOOK = embedded_looks()[0]
 SHAPE = (8, 16, 16, 12)

@@ -5,10 +5,10 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from torch import Tensor  # noqa: E402
+from torch import Tensor
 
-from hueglass.train.bilateral import depth_tents, guide_map, render  # noqa: E402
-from hueglass.train.student import (  # noqa: E402
+from hueglass.train.bilateral import depth_tents, guide_map, render
+from hueglass.train.student.network import (
     COVARIANCE_FLOOR,
     HISTOGRAM_BINS,
     MOMENTS,

@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hueglass import study
 from hueglass.datasets.benchmark import OFFICIAL
-from hueglass.study_score import REPLICATES, Answers, Interval, intervals, ratings_of
+from hueglass.reports import study
+from hueglass.reports.study_score import REPLICATES, Answers, Interval, intervals, ratings_of
 
 NAMES = [f"scene{n}" for n in range(1, 13)]
 METHODS = ["zebrafish", "Ocelot & co", OFFICIAL]

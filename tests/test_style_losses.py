@@ -7,11 +7,11 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from torch import Tensor  # noqa: E402
+from torch import Tensor
 
-from hueglass.train import style_losses  # noqa: E402
-from hueglass.train.colour import to_lab  # noqa: E402
-from hueglass.train.style_losses import (  # noqa: E402
+from hueglass.train.colour import to_lab
+from hueglass.train.teacher import style_losses
+from hueglass.train.teacher.style_losses import (
     content_loss,
     draw_pixels,
     gram_loss,

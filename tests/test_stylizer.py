@@ -3,16 +3,16 @@
 import numpy as np
 import pytest
 
-from hueglass.datasets.synthetic import render_street, street_scene
-from hueglass.infer.bilateral import blend, identity_grid
-from hueglass.infer.bundle import ModelBundle
+from hueglass.datasets.street.film import render_street, street_scene
 from hueglass.infer.frame import Frame
-from hueglass.infer.look import Look, make_look
-from hueglass.infer.region_smoother import RegionSmoother
-from hueglass.infer.regions import Mask, Regions, believed, regions_of
-from hueglass.infer.strength import Strength
-from hueglass.infer.stylizer import Sight, Stylizer
-from hueglass.infer.temporal import Smoother
+from hueglass.infer.grid.bilateral import blend, identity_grid
+from hueglass.infer.model.bundle import ModelBundle
+from hueglass.infer.model.look import Look, make_look
+from hueglass.infer.regions.region_smoother import RegionSmoother
+from hueglass.infer.regions.regions import Mask, Regions, believed, regions_of
+from hueglass.infer.regions.strength import Strength
+from hueglass.infer.scene.smoother import Smoother
+from hueglass.infer.scene.stylizer import Sight, Stylizer
 
 WARM, COLD = (225, 130, 50), (50, 110, 220)
 

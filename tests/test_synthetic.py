@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from hueglass.datasets.synthetic import LABELS, Scene, render_street, street_clip, street_scene
+from hueglass.datasets.street.film import LABELS, Scene, render_street, street_clip, street_scene
 from hueglass.infer.errors import UsageError
 
 SIZE = (320, 180)

@@ -22,16 +22,17 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from safetensors.torch import save_file  # noqa: E402
+from safetensors.torch import save_file
 
-from hueglass import target_work, targets_command  # noqa: E402
-from hueglass.config_file import read_config  # noqa: E402
-from hueglass.datasets.pairs import Pair, read_pairs, write_pairs  # noqa: E402
-from hueglass.datasets.targets import Target, decode, read_targets  # noqa: E402
-from hueglass.infer.bilateral import render  # noqa: E402
-from hueglass.infer.errors import HueglassError  # noqa: E402
-from hueglass.train.features import random_features  # noqa: E402
-from hueglass.train.teacher_config import TeacherConfig  # noqa: E402
+from hueglass.commands import targets as targets_command
+from hueglass.config_file import read_config
+from hueglass.datasets.pairs import Pair, read_pairs, write_pairs
+from hueglass.datasets.targets import Target, decode, read_targets
+from hueglass.infer.errors import HueglassError
+from hueglass.infer.grid.bilateral import render
+from hueglass.train.features import random_features
+from hueglass.train.teacher import pair_work as target_work
+from hueglass.train.teacher.config import TeacherConfig
 
 CONFIG = "size: 48\nstages: [{evaluations: 2, laplacian: 100}]\ngrid: [2, 4, 4]\n"
 GOOD, BAD = 12, "broken"

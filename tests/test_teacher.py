@@ -9,17 +9,18 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-import hueglass.configs  # noqa: E402
-from hueglass.config_file import read_config  # noqa: E402
-from hueglass.infer import bilateral, native  # noqa: E402
-from hueglass.infer.errors import HueglassError, UsageError  # noqa: E402
-from hueglass.infer.regions import Mask  # noqa: E402
-from hueglass.train.features import Features, random_features  # noqa: E402
-from hueglass.train.finishing import local_affine_reconstruction  # noqa: E402
-from hueglass.train.matting_laplacian import MattingLaplacian  # noqa: E402
-from hueglass.train.region_pairs import RegionPair, match_regions, whole_pair  # noqa: E402
-from hueglass.train.teacher import Taught, check_picture, teach, teach_batch  # noqa: E402
-from hueglass.train.teacher_config import TeacherConfig  # noqa: E402
+import hueglass.configs
+from hueglass.config_file import read_config
+from hueglass.infer.errors import HueglassError, UsageError
+from hueglass.infer.grid import bilateral
+from hueglass.infer.grid.cpu import native
+from hueglass.infer.regions.regions import Mask
+from hueglass.train.features import Features, random_features
+from hueglass.train.matting_laplacian import MattingLaplacian
+from hueglass.train.teacher.config import TeacherConfig
+from hueglass.train.teacher.finishing import local_affine_reconstruction
+from hueglass.train.teacher.regions import RegionPair, match_regions, whole_pair
+from hueglass.train.teacher.teacher import Taught, check_picture, teach, teach_batch
 
 CONFIGS = Path(hueglass.configs.__file__).parent
 RED, BLUE, GREEN = (0.7, 0.2, 0.15), (0.15, 0.25, 0.7), (0.2, 0.6, 0.25)

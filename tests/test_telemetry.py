@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-SHOW = "import hueglass.infer.bundle, os; print(os.environ['ORT_DISABLE_TELEMETRY'])"
+SHOW = "import hueglass.infer.model.bundle, os; print(os.environ['ORT_DISABLE_TELEMETRY'])"
 SHOW_IN_WORKER = """
 import os
 from multiprocessing import get_context

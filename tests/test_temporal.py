@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from hueglass import cli
-from hueglass.infer import offline
-from hueglass.infer.bilateral import identity_grid
 from hueglass.infer.errors import UsageError
-from hueglass.infer.temporal import FAR, Smoother
+from hueglass.infer.grid.bilateral import identity_grid
+from hueglass.infer.scene import clip as offline
+from hueglass.infer.scene.smoother import FAR, Smoother
 
 SHAPE = (2, 3, 3, 12)
 NEAR = FAR / 1000

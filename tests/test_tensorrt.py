@@ -9,9 +9,9 @@ from types import SimpleNamespace
 import pytest
 
 from hueglass.export import tensorrt
-from hueglass.infer import engines
-from hueglass.infer.bundle import EMBEDDED, MANIFEST, PORTABLE, STUDENT, read_manifest
 from hueglass.infer.errors import HueglassError
+from hueglass.infer.model.bundle import EMBEDDED, MANIFEST, PORTABLE, STUDENT, read_manifest
+from hueglass.infer.network import engine_cache as engines
 
 
 @pytest.fixture

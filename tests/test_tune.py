@@ -7,10 +7,10 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from hueglass.infer.look import Look, assign  # noqa: E402
-from hueglass.infer.regions import Regions, no_regions  # noqa: E402
-from hueglass.train.student import MOMENTS, Student, StudentConfig, new_networks  # noqa: E402
-from hueglass.train.tune import DIAGONAL, Codes, Scene, TuneConfig, distance, example, look_codes, tune  # noqa: E402
+from hueglass.infer.model.look import Look, assign
+from hueglass.infer.regions.regions import Regions, no_regions
+from hueglass.train.student.network import MOMENTS, Student, StudentConfig, new_networks
+from hueglass.train.student.tune import DIAGONAL, Codes, Scene, TuneConfig, distance, example, look_codes, tune
 
 TINY = StudentConfig(thumbnail=64, tones=3, cells=4, code=32, width=16, hidden=24, pair=16, embedding=8)
 SIZE = TINY.thumbnail // 2

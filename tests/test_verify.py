@@ -14,14 +14,14 @@ onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxscript")
 pytest.importorskip("onnxruntime")
 
-from onnx import helper, numpy_helper  # noqa: E402
+from onnx import helper, numpy_helper
 
-from hueglass.export import verify  # noqa: E402
-from hueglass.export.portable import average, slice_by_planes  # noqa: E402
-from hueglass.export.verify import TENSORRT_OPERATORS, Check, verify_bundle  # noqa: E402
-from hueglass.infer.bundle import EMBEDDED, FORMAT, MANIFEST, PORTABLE, STUDENT, read_manifest  # noqa: E402
-from hueglass.infer.errors import HueglassError, UsageError  # noqa: E402
-from hueglass.train.bilateral import render  # noqa: E402
+from hueglass.export import verify
+from hueglass.export.portable import average, slice_by_planes
+from hueglass.export.verify import TENSORRT_OPERATORS, Check, verify_bundle
+from hueglass.infer.errors import HueglassError, UsageError
+from hueglass.infer.model.bundle import EMBEDDED, FORMAT, MANIFEST, PORTABLE, STUDENT, read_manifest
+from hueglass.train.bilateral import render
 
 
 @pytest.fixture(scope="module")

@@ -13,8 +13,8 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from hueglass.infer.look import embedded_looks
-from hueglass.infer.sources import VideoSource
+from hueglass.infer.media.video_source import VideoSource
+from hueglass.infer.model.look import embedded_looks
 
 LOOK, OTHER = embedded_looks()[:2]
 LIKE = 2.0

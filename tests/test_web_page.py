@@ -29,11 +29,11 @@ from browser import (
     write_mjpeg,
 )
 
-from hueglass import serve_command
-from hueglass.datasets.synthetic import street_clip
-from hueglass.infer import bilateral
-from hueglass.infer.bundle import ModelBundle
-from hueglass.infer.images import resized_square
+from hueglass.commands import serve as serve_command
+from hueglass.datasets.street.film import street_clip
+from hueglass.infer.grid import bilateral
+from hueglass.infer.media.images import resized_square
+from hueglass.infer.model.bundle import ModelBundle
 
 LEVELS = 2
 SHARE = 0.001
@@ -712,7 +712,7 @@ def test_says_that_the_server_is_gone(show: Callable[..., Any], server: PageServ
 
 def test_page_needs_no_other_host() -> None:
     """Nothing in the page's files names another one, or puts script or style into the document."""
-    for file in Path(__file__).parents[1].glob("infer/web/page/*.*"):
+    for file in Path(__file__).parents[1].glob("infer/screen/web/page/*.*"):
         text = file.read_text()
         assert "http://" not in text.replace("http://localhost", "") or file.suffix == ".svg"
         assert "onclick=" not in text

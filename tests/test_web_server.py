@@ -30,20 +30,20 @@ import cv2
 import numpy as np
 import pytest
 
-from hueglass import serve_command
-from hueglass.datasets.synthetic import render_street, street_scene
-from hueglass.infer import look as looks
-from hueglass.infer.bundle import ModelBundle
+from hueglass.commands import serve as serve_command
+from hueglass.datasets.street.film import render_street, street_scene
 from hueglass.infer.errors import HueglassError, UsageError
 from hueglass.infer.frame import Frame
-from hueglass.infer.images import read_image
-from hueglass.infer.segmenter import find_regions
-from hueglass.infer.strength import Strength
-from hueglass.infer.stylizer import Sight, Stylizer
-from hueglass.infer.temporal import Smoother
-from hueglass.infer.web import app, server, shelf, tls
-from hueglass.infer.web.clients import Client, Thumbnail, Turns
-from hueglass.infer.web.server import WebServer, listen
+from hueglass.infer.media.images import read_image
+from hueglass.infer.model import look as looks
+from hueglass.infer.model.bundle import ModelBundle
+from hueglass.infer.regions.segmenter import find_regions
+from hueglass.infer.regions.strength import Strength
+from hueglass.infer.scene.smoother import Smoother
+from hueglass.infer.scene.stylizer import Sight, Stylizer
+from hueglass.infer.screen.web import app, server, shelf, tls
+from hueglass.infer.screen.web.clients import Client, Thumbnail, Turns
+from hueglass.infer.screen.web.server import WebServer, listen
 
 for _package in ("starlette", "uvicorn", "cryptography", "segno"):
     pytest.importorskip(_package, reason=f'{_package} is not installed: pip install "hueglass[web]"')
@@ -55,9 +55,9 @@ SIZE, SHAPE = 256, (8, 16, 16, 12)
 LOOKS = ["sunset", "moonlight", "winter"]
 PROCESS = """
 import sys
-from hueglass.infer.bundle import ModelBundle
-from hueglass.infer.stylizer import Sight
-from hueglass.serve_command import build_server, serve
+from hueglass.infer.model.bundle import ModelBundle
+from hueglass.infer.scene.stylizer import Sight
+from hueglass.commands.serve import build_server, serve
 bundle = ModelBundle()
 sight = Sight(bundle.segmenter if "regions" in sys.argv else None)
 serve(*build_server("127.0.0.1", 0, ["sunset"], bundle, sight=sight), open_browser=False)

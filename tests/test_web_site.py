@@ -23,20 +23,20 @@ import pytest
 from browser import WEBGL, bytes_of, camera, chromium, picture_of, playwright, text_of, until, write_mjpeg
 from PIL import Image
 
-from hueglass.datasets.synthetic import render_street, street_scene
-from hueglass.infer import bilateral
-from hueglass.infer.bundle import EMBEDDED, LOOK_ENCODER, MANIFEST, SEGMENTER, STUDENT, ModelBundle
+from hueglass.commands.web import build_web, look_previews
+from hueglass.datasets.street.film import render_street, street_scene
+from hueglass.export import site
 from hueglass.infer.errors import HueglassError, UsageError
 from hueglass.infer.frame import Frame
-from hueglass.infer.look import Look, assign, embedded_looks, find_look, make_look, mix_looks
-from hueglass.infer.region_smoother import RegionSmoother
-from hueglass.infer.regions import Regions, believed, present
-from hueglass.infer.scene_cut import CutDetector, cut_score
-from hueglass.infer.segmenter import find_regions, region_maps
-from hueglass.infer.stylizer import Sight, Stylizer
-from hueglass.infer.temporal import Smoother
-from hueglass.infer.web import site
-from hueglass.web_command import build_web, look_previews
+from hueglass.infer.grid import bilateral
+from hueglass.infer.model.bundle import EMBEDDED, LOOK_ENCODER, MANIFEST, SEGMENTER, STUDENT, ModelBundle
+from hueglass.infer.model.look import Look, assign, embedded_looks, find_look, make_look, mix_looks
+from hueglass.infer.regions.region_smoother import RegionSmoother
+from hueglass.infer.regions.regions import Regions, believed, present
+from hueglass.infer.regions.segmenter import find_regions, region_maps
+from hueglass.infer.scene.scene_cut import CutDetector, cut_score
+from hueglass.infer.scene.smoother import Smoother
+from hueglass.infer.scene.stylizer import Sight, Stylizer
 
 NAMES = ("golden-hour", "moonlight", "winter")
 BLANK = b"<!doctype html><meta charset=utf-8><title>empty</title>"

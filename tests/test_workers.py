@@ -18,8 +18,8 @@ from types import ModuleType
 
 import pytest
 
-from hueglass.infer.errors import HueglassError, UsageError
-from hueglass.workers import DIED, failure, in_processes
+from hueglass.infer.errors import HueglassError, UsageError, failure
+from hueglass.workers import DIED, in_processes
 
 TASKS = """
 import os, time

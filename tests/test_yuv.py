@@ -7,12 +7,13 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from hueglass.infer import bilateral, native, yuv
 from hueglass.infer.errors import HueglassError
-from hueglass.infer.images import resized_square
-from hueglass.infer.sinks import VideoSink
-from hueglass.infer.sources import VideoSource
-from hueglass.infer.yuv import YuvImage
+from hueglass.infer.grid import bilateral, yuv
+from hueglass.infer.grid.cpu import native
+from hueglass.infer.grid.yuv import YuvImage
+from hueglass.infer.media.images import resized_square
+from hueglass.infer.media.video_sink import VideoSink
+from hueglass.infer.media.video_source import VideoSource
 
 KINDS = [(matrix, full) for matrix in (1, 5, 9) for full in (False, True)]
 

@@ -1,6 +1,6 @@
 """The bilateral contract in torch, differentiable.
 
-The same mathematics as `hueglass.infer.bilateral` (the reference): `grid_sample` with `align_corners=False` and
+The same mathematics as `hueglass.infer.grid.bilateral` (the reference): `grid_sample` with `align_corners=False` and
 clamped borders has cell centres at k + .5 and is trilinear. Grid axes are depth, height, width; `grid_sample`
 takes places as x, y, z.
 """

@@ -16,8 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from hueglass.infer.errors import HueglassError, UsageError
-
-from .student import LookEncoder, Student, StudentConfig, new_networks
+from hueglass.train.student.network import LookEncoder, Student, StudentConfig, new_networks
 
 WEIGHTS = "student.safetensors"
 RESUME = "resume.pt"

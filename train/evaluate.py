@@ -6,12 +6,12 @@ from functools import partial
 import numpy as np
 
 from hueglass.datasets.benchmark import OFFICIAL, Pair
-from hueglass.infer.bundle import ModelBundle
 from hueglass.infer.frame import Frame
-from hueglass.infer.look import make_look
-from hueglass.infer.regions import Regions, regions_of
-from hueglass.infer.segmenter import find_regions
-from hueglass.infer.stylizer import Stylizer
+from hueglass.infer.model.bundle import ModelBundle
+from hueglass.infer.model.look import make_look
+from hueglass.infer.regions.regions import Regions, regions_of
+from hueglass.infer.regions.segmenter import find_regions
+from hueglass.infer.scene.stylizer import Stylizer
 
 from . import metrics
 from .baselines import CLASSICAL, Transfer, per_region

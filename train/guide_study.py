@@ -14,12 +14,12 @@ import torch
 from torch import Tensor, nn
 
 from hueglass.datasets.photos import load_folders
-from hueglass.infer.bilateral import GRID_SHAPE, identity_grid
+from hueglass.infer.grid.bilateral import GRID_SHAPE, identity_grid
+from hueglass.train.student.losses import smoothness
+from hueglass.train.student.network import StudentConfig
+from hueglass.train.student.samples import SampleConfig, Sampler
 
 from .bilateral import LUMA, apply_affine, slice_grid
-from .losses import smoothness
-from .samples import SampleConfig, Sampler
-from .student import StudentConfig
 
 SIZE = 256
 SEEN, UNSEEN = 12, 12

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from hueglass.infer.errors import UsageError
 from hueglass.infer.files import disk_errors
-from hueglass.infer.images import write_image
+from hueglass.infer.media.images import write_image
 
 from . import schedule
 from .checkpoint import load_resume, save_resume

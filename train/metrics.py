@@ -15,7 +15,7 @@ import numpy as np
 from skimage.color import deltaE_ciede2000, rgb2lab
 from skimage.metrics import structural_similarity
 
-from hueglass.infer.bilateral import LUMA
+from hueglass.infer.grid.bilateral import LUMA
 
 
 def swd(

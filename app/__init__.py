@@ -1,0 +1,41 @@
+"""hueglass: live video in the light of any photograph. These are the public names."""
+
+import os
+
+# ONNX Runtime's Linux wheel reports every run to its maker, and reads this while it is imported. Whoever imports any
+# part of hueglass imports this file first; processes that are started later inherit it.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
+from hueglass.infer.errors import HueglassError, UsageError
+from hueglass.infer.frame import Frame
+from hueglass.infer.media.images import read_image, write_image
+from hueglass.infer.media.video_sink import VideoSink
+from hueglass.infer.media.video_source import VideoSource
+from hueglass.infer.model.bundle import ModelBundle
+from hueglass.infer.model.look import Look, find_look, make_look, read_look, write_look
+from hueglass.infer.regions.regions import Mask, Regions, read_mask, regions_of
+from hueglass.infer.scene.smoother import Smoother
+from hueglass.infer.scene.stylizer import Stylizer
+
+__version__ = "0.1.0"
+__all__ = [
+    "Frame",
+    "HueglassError",
+    "Look",
+    "Mask",
+    "ModelBundle",
+    "Regions",
+    "Smoother",
+    "Stylizer",
+    "UsageError",
+    "VideoSink",
+    "VideoSource",
+    "find_look",
+    "make_look",
+    "read_image",
+    "read_look",
+    "read_mask",
+    "regions_of",
+    "write_image",
+    "write_look",
+]

@@ -1,0 +1,1 @@
+"""What `bench` times. Imports all of hueglass but `commands`."""

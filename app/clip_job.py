@@ -1,0 +1,110 @@
+"""What the command `video` does with one clip; `video_folder` has many."""
+
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+from rich.progress import TextColumn
+
+from hueglass.infer.errors import HueglassError
+from hueglass.infer.files import not_an_input
+from hueglass.infer.frame import AnyImage, Frame
+from hueglass.infer.grid.yuv import YuvImage
+from hueglass.infer.media.video_sink import Encoding, VideoSink
+from hueglass.infer.media.video_source import VideoInfo, VideoSource
+from hueglass.infer.model.bundle import EMBEDDED, ModelBundle
+from hueglass.infer.regions.strength import Strength
+from hueglass.infer.scene.clip import AHEAD, stylize_clip
+from hueglass.infer.scene.smoother import SECONDS
+from hueglass.infer.scene.stylizer import Sight, Stylizer
+
+from .looks import check_strength, choose_segmenter, look_of, warn
+from .progress import counting_bar
+
+
+@dataclass(frozen=True)
+class VideoOptions:
+    """How clips are converted: all that the command line says but their names. `style` is a photograph's path or a
+    look's name; `auto_regions`, `segmenter` and `labels` say how regions are found; with `compare` the left half of
+    the pictures stays as it is. It pickles, so that other machines can work by it."""
+
+    style: Path | str
+    auto_regions: bool = False
+    segmenter: Path | None = None
+    labels: Path | None = None
+    strength: Strength = field(default_factory=Strength)
+    smoothing: float = SECONDS
+    ahead: float = AHEAD
+    encoding: Encoding = field(default_factory=Encoding)
+    compare: bool = False
+    model: Path = EMBEDDED
+    device: str = "cpu"
+    precision: str = "fp32"
+
+    def stylizer(self) -> Stylizer:
+        """A new one, for one clip. Errors for whatever of the options does not fit."""
+        # One thread: decoder and encoder keep the other cores busy; threads that wait for each other waste them.
+        bundle = ModelBundle(self.model, self.device, 1, self.precision)
+        found = choose_segmenter(self.auto_regions, self.segmenter, self.labels, bundle)
+        check_strength(self.strength, () if found is None else found.names, found is not None)
+        look = look_of(self.style, None, found, bundle)
+        return Sight(found, self.strength, self.smoothing, region_period=0.0).stylizer(bundle, look)
+
+
+def convert_video(source: Path, target: Path, options: VideoOptions, note: Callable[[str], None] = warn) -> None:
+    """The clip `source` in the light of a look to `target`, frame by frame, sound and timestamps kept.
+
+    `note` is called with what the user should know. HueglassError, after everything that can be decoded was written,
+    if frames were lost.
+    """
+    not_an_input(target, source, options.style)
+    stylizer = options.stylizer()
+    if options.device != "cpu":
+        note(f"the network runs on {stylizer.bundle.device}")
+    with VideoSource(source) as clip, VideoSink(target, clip.info, source, options.encoding) as sink:
+        for left_out in sink.left_out:
+            note(f"{target}: left out {left_out}")
+        with (
+            _progress(clip.info, target.name) as advance,
+            closing(stylize_clip(stylizer, clip.as_decoded(), options.ahead)) as frames,
+        ):
+            for frame, out in frames:
+                sink.write(side_by_side(frame, out) if options.compare else out)
+                advance()
+    if clip.lost:
+        lost = "frame was" if clip.lost == 1 else "frames were"
+        raise HueglassError(f"{source}: {clip.lost} {lost} lost, the file is cut short or damaged; wrote the others")
+
+
+def side_by_side(before: Frame[AnyImage], after: Frame[AnyImage]) -> Frame[AnyImage]:
+    """The left half of one picture and the right half of the other, a white line between them."""
+
+    def joined(a: np.ndarray, b: np.ndarray, half: int, line: int, white: int) -> np.ndarray:
+        both = np.concatenate([a[:, :half], b[:, half:]], 1)
+        both[:, half : half + line] = white
+        return both
+
+    a, b = before.image, after.image
+    if isinstance(a, YuvImage) and isinstance(b, YuvImage):
+        half = a.shape[1] // 4  # of chroma, which is half as wide
+        parts = ((2 * half, 2, 255 if a.full_range else 235), (half, 1, 128), (half, 1, 128))
+        luma, cb, cr = (joined(x, y, *part) for x, y, part in zip(a.planes, b.planes, parts, strict=True))
+        return replace(after, image=replace(b, planes=(luma, cb, cr)))
+    assert isinstance(a, np.ndarray)
+    assert isinstance(b, np.ndarray)
+    return replace(after, image=joined(a, b, a.shape[1] // 2, 2, 255))  # type: ignore[arg-type]  # of the same kind
+
+
+@contextmanager
+def _progress(info: VideoInfo, title: str) -> Iterator[Callable[[], None]]:
+    """Yields a function to call after every frame. Shows frames, speed and the time left; silent if not a terminal."""
+    with counting_bar(TextColumn("{task.fields[rate]:.0f} fps")) as progress:
+        task = progress.add_task(title, total=info.frame_count, rate=0.0)
+
+        def advance() -> None:
+            progress.advance(task)
+            progress.update(task, rate=progress.tasks[0].speed or 0.0)
+
+        yield advance

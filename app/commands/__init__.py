@@ -1,0 +1,1 @@
+"""One file a command. Imports all of hueglass."""

@@ -1,0 +1,25 @@
+"""What the command `verify` does: the checks of a bundle, as a table."""
+
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from hueglass.export.verify import verify_bundle
+from hueglass.infer.errors import HueglassError
+from hueglass.infer.model.bundle import EMBEDDED
+
+
+def run_verify(folder: Path | None) -> None:
+    """Print every check of a bundle, the embedded one if None. HueglassError if one is not as it should be."""
+    folder = folder or EMBEDDED
+    checks = verify_bundle(folder)
+    table = Table(title=str(folder), title_justify="left")
+    for column in ("graph", "what", "found", ""):
+        table.add_column(column, overflow="fold")
+    for check in checks:
+        table.add_row(check.graph, check.what, check.found, "good" if check.good else "[red]BAD[/red]")
+    Console().print(table)
+    bad = [check for check in checks if not check.good]
+    if bad:
+        raise HueglassError(f"{folder}: {len(bad)} of {len(checks)} checks failed, first {bad[0].graph}, {bad[0].what}")

@@ -1,0 +1,1 @@
+"""The compiled renderer and its face. Imports the contract and the ground."""

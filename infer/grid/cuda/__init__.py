@@ -1,0 +1,1 @@
+"""The CUDA renderer and its face. Imports the contract and the ground."""

@@ -1,0 +1,263 @@
+"""The segmenter: a network that says what a frame shows, as soft maps of named regions.
+
+Two kinds serve: the one of the model bundle, and any ONNX segmenter of the user's beside a label map, a JSON file that
+says to which region each of its classes belongs. That is a list of names by class number,
+
+    ["sky", "building", "ground", "ground", null]
+
+or an object with such a list, or with the names of some classes, {"2": "sky"}, as `labels`. It may say how the network
+wants its pictures: `mean` and `std` are subtracted from and divided into sRGB in [0, 1], `size` is height, width:
+
+    {"labels": ["sky", null], "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225], "size": [512, 512]}
+
+Classes without a name (null or "") are left to those that have one.
+"""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated
+
+import cv2
+import numpy as np
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    StringConstraints,
+    Tag,
+    ValidationError,
+)
+
+from hueglass.infer.errors import HueglassError, UsageError, first_problem
+from hueglass.infer.files import existing_file
+from hueglass.infer.media.images import resized_square
+from hueglass.infer.network.graph import Graph, GraphInput, OnnxGraph
+
+from .regions import Regions, believed, present
+
+MAX_BYTES = 1 << 20
+MAX_CLASSES = 1024
+MAX_SIDE = 2048
+LEAST_NAMED = 0.1
+"""Regions with less than this share of a pixel do not speak for all of it: what is surely a chair is not to become
+sky because sky is the likeliest of the classes that have a name."""
+
+
+def _printable(name: str) -> str:
+    if name and not name.isprintable():
+        raise ValueError("expected a name of printable characters")
+    return name
+
+
+Name = Annotated[str, StringConstraints(strip_whitespace=True, max_length=64), AfterValidator(_printable)]
+ClassNumber = Annotated[int, Field(ge=0, lt=MAX_CLASSES)]
+Names = Annotated[list[Name | None], Field(max_length=MAX_CLASSES), Tag("list")]
+NumberedNames = Annotated[dict[ClassNumber, Name | None], Tag("object")]
+Side = Annotated[int, Field(ge=1, le=MAX_SIDE)]
+Mean = Annotated[float, Field(ge=0, le=1)]
+Deviation = Annotated[float, Field(ge=1e-4, le=1)]
+
+
+class LabelMap(BaseModel):
+    """The file beside a segmenter, see above."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    labels: Annotated[Names | NumberedNames, Discriminator(lambda v: "list" if isinstance(v, list) else "object")]
+    mean: tuple[Mean, Mean, Mean] = (0.0, 0.0, 0.0)
+    std: tuple[Deviation, Deviation, Deviation] = (1.0, 1.0, 1.0)
+    size: tuple[Side, Side] | None = None
+
+    def names(self, classes: int) -> tuple[str | None, ...]:
+        """A name or None by class number: as many as the file lists, or, where it numbers them, `classes` or more."""
+        if isinstance(self.labels, list):
+            return tuple(name or None for name in self.labels)
+        highest = max(self.labels, default=-1)
+        return tuple(self.labels.get(i) or None for i in range(max(classes, highest + 1)))
+
+
+@dataclass(frozen=True)
+class Segmenter:
+    """A segmentation graph and what has to be known about it. The bundle's is as the defaults say.
+
+    The graph takes `input` (1, 3, *size) float32, sRGB in [0, 1] less `mean` over `deviation`, and gives scores
+    (1, C, h, w), probabilities or with `softmax` their logits, or class numbers (1, h, w) or (1, 1, h, w), integers.
+    `labels` are the regions of its classes. `path` stands for it in errors.
+    """
+
+    graph: Graph
+    path: Path
+    labels: tuple[str | None, ...]
+    size: tuple[int, int]
+    map_size: int
+    input: str = "thumbnail"
+    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    deviation: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    softmax: bool = False
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """The regions it knows, in the order of their first classes."""
+        return tuple(dict.fromkeys(name for name in self.labels if name))
+
+    @cached_property
+    def membership(self) -> np.ndarray:
+        """Which classes make up which region: (regions, classes) float32 of 0 and 1."""
+        return np.array([[name == own for own in self.labels] for name in self.names], np.float32)
+
+    def __call__(self, thumbnail: np.ndarray) -> Regions:
+        """What a thumbnail (T, T, 3) uint8 sRGB shows, over (map_size, map_size). The maps sum to 1, and to less
+        where only classes without a name are likely. HueglassError if the graph gives anything unexpected."""
+        scores = self.scores(thumbnail)
+        if scores.ndim == 3 and len(scores) != len(self.labels):
+            raise HueglassError(f"{self.path}: gives scores of {len(scores)} classes, expected {len(self.labels)}")
+        if scores.ndim == 2 and not (scores.min() >= 0 and scores.max() < len(self.labels)):
+            found, last = f"{scores.min()} to {scores.max()}", len(self.labels) - 1
+            raise HueglassError(f"{self.path}: gives class numbers {found}, expected 0 to {last}")
+        return Regions(region_maps(scores, self.membership, self.map_size, self.softmax), self.names)
+
+    def scores(self, thumbnail: np.ndarray) -> np.ndarray:
+        """What the graph says: scores (C, h, w) float32 or class numbers (h, w)."""
+        output = self.graph(**{self.input: self._planar(thumbnail)})
+        return _checked_scores(self.path, output)
+
+    def _planar(self, thumbnail: np.ndarray) -> np.ndarray:
+        """(T, T, 3) uint8 to what the graph takes, (1, 3, *size) float32."""
+        if thumbnail.shape[:2] != self.size:
+            way = cv2.INTER_AREA if min(thumbnail.shape[:2]) > max(self.size) else cv2.INTER_LINEAR
+            thumbnail = cv2.resize(thumbnail, self.size[::-1], interpolation=way)
+        planar = cv2.dnn.blobFromImage(thumbnail, 1 / 255, mean=[255 * m for m in self.mean])
+        if self.deviation != (1.0, 1.0, 1.0):
+            planar /= np.array(self.deviation, np.float32)[:, None, None]
+        return planar
+
+
+def find_regions(segmenter: Segmenter, thumbnail: np.ndarray) -> Regions:
+    """What can be relied on in a single picture, given its thumbnail (T, T, 3) uint8."""
+    return present(believed(segmenter(thumbnail)))
+
+
+def open_segmenter(graph: Path, labels: Path, map_size: int, device: str = "cpu", threads: int = 0) -> Segmenter:
+    """The user's segmenter in the files `graph` (ONNX) and `labels` (JSON, see above), with maps of `map_size` pixels.
+
+    Sizes that neither file fixes are the thumbnail's, twice `map_size`. The graph is run once on noise, so that what
+    does not fit shows at once. UsageError for a missing file, an unknown device, or a label map that is for another
+    graph; HueglassError for a broken file, or a graph that does not take or give what `Segmenter` expects.
+    """
+    label_map, network = read_label_map(labels), OnnxGraph(existing_file(graph), device, threads)
+    only = _only_input(graph, network.inputs)
+    size = _input_size(graph, only, labels, label_map.size, 2 * map_size)
+    mean, deviation = label_map.mean, label_map.std
+    blank = Segmenter(network, graph, (), size, map_size, only.name, mean, deviation)
+    noise = np.random.default_rng(0).integers(0, 256, (2 * map_size, 2 * map_size, 3), np.uint8)
+    scores = blank.scores(noise)
+    if scores.ndim == 2:
+        return replace(blank, labels=label_map.names(MAX_CLASSES))
+    names = label_map.names(len(scores))
+    if len(names) != len(scores):
+        raise UsageError(f"{labels}: is for {len(names)} classes, {graph} gives scores of {len(scores)}")
+    return replace(blank, labels=names, softmax=not _are_probabilities(scores))
+
+
+def read_label_map(path: Path) -> LabelMap:
+    """UsageError for a missing file; HueglassError for one that is broken or names nothing."""
+    try:
+        with existing_file(path).open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise HueglassError(f"{path}: cannot be read: {error.strerror}") from None
+    if len(data) > MAX_BYTES:
+        raise HueglassError(f"{path}: is larger than {MAX_BYTES} bytes, expected a label map")
+    try:
+        content = json.loads(data)
+        label_map = LabelMap.model_validate({"labels": content} if isinstance(content, list) else content)
+    except ValidationError as error:
+        raise HueglassError(f"{path}: broken label map: {first_problem(error)}") from None
+    except (ValueError, RecursionError):
+        raise HueglassError(f"{path}: cannot be read, expected a label map in JSON") from None
+    if not any(label_map.names(0)):
+        raise HueglassError(f"{path}: names no class, expected at least one")
+    return label_map
+
+
+def _only_input(path: Path, inputs: list[GraphInput]) -> GraphInput:
+    if len(inputs) == 1 and inputs[0].kind == "tensor(float)" and len(inputs[0].shape) == 4:
+        batch, channels, *_ = inputs[0].shape
+        if batch in (1, None) and channels in (3, None):
+            return inputs[0]
+    found = " and ".join(f"{x.kind} ({', '.join('?' if n is None else str(n) for n in x.shape)})" for x in inputs[:4])
+    raise HueglassError(f"{path}: takes {found or 'nothing'}, expected only tensor(float) (1, 3, height, width)")
+
+
+def _input_size(
+    path: Path, only: GraphInput, labels: Path, wanted: tuple[int, int] | None, default: int
+) -> tuple[int, int]:
+    """Height and width at which the graph is to be run."""
+    fixed, open_sizes = only.shape[2:], wanted or (default, default)
+    height, width = (n if n is not None else m for n, m in zip(fixed, open_sizes, strict=True))
+    if wanted and (height, width) != wanted:
+        raise UsageError(f"{labels}: size is {list(wanted)}, expected {[height, width]} as {path} has it")
+    if not (min(height, width) >= 1 and max(height, width) <= MAX_SIDE):
+        raise HueglassError(f"{path}: takes pictures of {width}x{height}, expected sides of 1 to {MAX_SIDE}")
+    return height, width
+
+
+def _checked_scores(path: Path, output: object) -> np.ndarray:
+    """Without the batch, and float32 unless they are class numbers."""
+    if isinstance(output, np.ndarray) and output.ndim in (3, 4) and len(output) == 1 and output.size:
+        scores, numbers = output[0], output.dtype.kind in "iu"
+        if numbers and output.shape[1] == 1 and output.ndim == 4:
+            scores = scores[0]
+        small = max(scores.shape[-2:]) <= MAX_SIDE
+        if small and numbers and scores.ndim == 2:
+            return scores
+        if small and output.dtype.kind == "f" and scores.ndim == 3 and 2 <= len(scores) <= MAX_CLASSES:
+            if not np.isfinite(scores).all():
+                raise HueglassError(f"{path}: gives NaN or infinity, expected finite scores")
+            return scores.astype(np.float32, copy=False)
+    found = f"{output.dtype} {output.shape}" if isinstance(output, np.ndarray) else "no tensor"
+    expected = f"float scores (1, 2 to {MAX_CLASSES}, h, w) or integer class numbers (1, h, w)"
+    raise HueglassError(f"{path}: gives {found}, expected {expected}, sides up to {MAX_SIDE}")
+
+
+def _are_probabilities(scores: np.ndarray) -> bool:
+    """Half floats of many classes sum to 1 within a hundredth."""
+    return bool(scores.min() >= 0 and np.abs(scores.sum(0) - 1).max() < 1e-2)
+
+
+def region_maps(scores: np.ndarray, membership: np.ndarray, size: int, softmax: bool) -> np.ndarray:
+    """Soft maps (n, size, size) of regions, float32 in [0, 1], from scores (C, h, w) or class numbers (h, w).
+
+    Row i of `membership` (n, C) marks the classes that make up region i: their probabilities are added, and scaled so
+    that a pixel's regions sum to 1, or to less where all of them together have less than LEAST_NAMED.
+    """
+    shares: Iterable[np.ndarray]
+    if scores.ndim == 2:
+        shares = (row[scores] for row in membership)
+    else:
+        shares = _added(scores.reshape(len(scores), -1), membership, softmax).reshape(-1, *scores.shape[1:])
+    maps = np.stack([share if share.shape == (size, size) else resized_square(share, size) for share in shares])
+    maps /= np.maximum(maps.sum(0), LEAST_NAMED)
+    return maps
+
+
+def _added(scores: np.ndarray, membership: np.ndarray, softmax: bool) -> np.ndarray:
+    """Probabilities (n, pixels) of regions from the scores (C, pixels) of classes."""
+    if not softmax:
+        return np.maximum(_sums(scores, membership), 0)
+    weights = scores - scores.max(0)
+    np.exp(weights, out=weights)
+    return _sums(weights, membership) / weights.sum(0)
+
+
+def _sums(scores: np.ndarray, membership: np.ndarray) -> np.ndarray:
+    """`membership` @ `scores`, without BLAS: its threads spin for 20 ms after a product, on the networks' cores."""
+    rows = membership > 0
+    if (rows.sum(1) == 1).all():  # the bundle's: each class is a region
+        return scores[rows.argmax(1)]
+    return np.stack([scores[row].sum(0) for row in rows])

@@ -1,0 +1,1 @@
+"""What people look at. Imports all rooms before it."""

@@ -1,0 +1,185 @@
+"""Clients of the web server: one network takes them in turn, each with its own look, smoothing and cuts.
+
+Of a client only the newest thumbnail waits, and it has no other turn before its last grid has left for it: nothing
+queues, and whoever reads slowly costs nobody anything.
+"""
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import NamedTuple
+
+import numpy as np
+
+from hueglass.infer.errors import HueglassError
+from hueglass.infer.frame import Frame
+from hueglass.infer.model.bundle import ModelBundle
+from hueglass.infer.model.look import Look
+from hueglass.infer.scene.live import Fade
+from hueglass.infer.scene.stylizer import Sight, Stylizer
+
+RATE = 60.0
+"""More grids a second no client gets."""
+SPAN = 10.0
+"""Figures are of the last so many seconds."""
+HALF_MAX = float(np.finfo(np.float16).max)
+
+
+@dataclass(frozen=True)
+class Thumbnail:
+    """`pixels` (T, T, 3) uint8 sRGB, the client's number and clock for it (seconds), and when it came, on ours."""
+
+    sequence: int
+    time: float
+    pixels: np.ndarray
+    arrived: float = field(default_factory=perf_counter)
+
+
+class Result(NamedTuple):
+    """Smoothed coefficients (depth, cells, cells, 12) for the thumbnail of that number, and how long they took."""
+
+    sequence: int
+    seconds: float
+    grid: np.ndarray
+
+
+class Figures(NamedTuple):
+    """Of the last seconds: predictions a second, and the delay from a thumbnail to its grid that 95 % stay below, in
+    milliseconds."""
+
+    rate: float
+    delay: float
+
+
+@dataclass(eq=False)
+class Client:
+    """What is kept for one. `deliver` is called in the network's thread, with a result or with what went wrong, and is
+    not to wait. The stylizer and the fade belong to that thread, the rest is kept under the lock of Turns."""
+
+    stylizer: Stylizer
+    deliver: Callable[[Result | HueglassError], None]
+    fade: Fade | None = None
+    newest: Thumbnail | None = None
+    wanted: tuple[Look, float] | None = None
+    busy: bool = False
+    due: float = 0.0
+
+    def predict(self, thumbnail: Thumbnail, wanted: tuple[Look, float] | None) -> np.ndarray:
+        """Coefficients for the thumbnail; `wanted` is a look to fade to, and in how many seconds."""
+        stylizer = self.stylizer
+        if wanted is not None:
+            look, seconds = wanted
+            # The fade begins with the thumbnail before, the last that was in the old look alone.
+            began = stylizer.cuts.time if stylizer.cuts.before is not None else thumbnail.time - seconds
+            self.fade = Fade(stylizer.look, look, began, seconds)
+            if not seconds and stylizer.smoother is not None:
+                stylizer.smoother.reset()
+        if self.fade is not None:
+            if thumbnail.time < stylizer.cuts.time:  # the client's clock began anew
+                self.fade = Fade(self.fade.new, self.fade.new, thumbnail.time, 0.0)
+            stylizer.look, over = self.fade.at(thumbnail.time)
+            self.fade = None if over else self.fade
+        return stylizer.predict(Frame(thumbnail.pixels, thumbnail.time, thumbnail.sequence))
+
+
+class Turns:
+    """The network, in a thread of its own from the start until `close`, and the clients that wait for it.
+
+    A client waits in line at most once: between two turns of one, every other that has a thumbnail has had its own.
+    `sight` is how all of them are seen.
+    """
+
+    def __init__(self, bundle: ModelBundle, sight: Sight | None = None) -> None:
+        self.bundle, self._sight = bundle, sight or Sight()
+        self._lock = threading.Condition()
+        self._line: deque[Client] = deque()
+        self._closed = False
+        self._done: deque[tuple[float, float]] = deque(maxlen=int(SPAN * 1000))
+        self._thread = threading.Thread(target=self._work, name="prediction", daemon=True)
+        self._thread.start()
+
+    def join(self, look: Look, deliver: Callable[[Result | HueglassError], None]) -> Client:
+        """A new client, which begins in the light of `look`."""
+        return Client(self._sight.stylizer(self.bundle, look), deliver)
+
+    def offer(self, client: Client, thumbnail: Thumbnail) -> None:
+        """The client's newest thumbnail: one that still waited is forgotten."""
+        with self._lock:
+            client.newest = thumbnail
+            self._queue(client)
+
+    def delivered(self, client: Client) -> None:
+        """What the client was given has left: it may have another turn."""
+        with self._lock:
+            client.busy = False
+            self._queue(client)
+
+    def fade_to(self, client: Client, look: Look, seconds: float) -> None:
+        """From its next thumbnail on, cross-fade to a look; with 0 seconds it is there at once, unsmoothed."""
+        with self._lock:
+            client.wanted = (look, seconds)
+
+    def leave(self, client: Client) -> None:
+        """Forget what waits of a client that has gone."""
+        with self._lock:
+            client.newest = None
+            with suppress(ValueError):
+                self._line.remove(client)
+
+    def figures(self) -> Figures:
+        """How fast the network works and how long clients wait."""
+        with self._lock:
+            since = perf_counter() - SPAN
+            delays = [delay for moment, delay in self._done if moment > since]
+        return Figures(len(delays) / SPAN, 1000 * float(np.percentile(delays, 95)) if delays else 0.0)
+
+    def close(self) -> None:
+        """Ends the thread, after the prediction under way."""
+        with self._lock:
+            self._closed = True
+            self._lock.notify_all()
+        self._thread.join(timeout=2)
+
+    def _queue(self, client: Client) -> None:
+        if client.newest is not None and not client.busy and client not in self._line:
+            self._line.append(client)
+            self._lock.notify_all()
+
+    def _next(self) -> tuple[Client, Thumbnail, tuple[Look, float] | None] | None:
+        """Whose turn it is, what of, and the look it wants; waits for it. None at the end."""
+        with self._lock:
+            while not self._closed:
+                now = perf_counter()
+                for client in self._line:
+                    if client.due <= now and client.newest is not None:
+                        self._line.remove(client)
+                        thumbnail, client.newest = client.newest, None
+                        wanted, client.wanted = client.wanted, None
+                        client.busy, client.due = True, now + 1 / RATE
+                        return client, thumbnail, wanted
+                self._lock.wait(min((client.due for client in self._line), default=now + 60) - now)
+            return None
+
+    def _work(self) -> None:
+        while (turn := self._next()) is not None:
+            client, thumbnail, wanted = turn
+            began = perf_counter()
+            try:
+                grid = client.predict(thumbnail, wanted)
+            except Exception as error:  # of whatever kind: the others go on being served
+                if not isinstance(error, HueglassError):
+                    error = HueglassError(f"no prediction: {type(error).__name__}: {error}")
+                client.deliver(error)
+                continue
+            now = perf_counter()
+            with self._lock:
+                self._done.append((now, now - thumbnail.arrived))
+            client.deliver(Result(thumbnail.sequence, now - began, grid))
+
+
+def half_floats(grid: np.ndarray) -> bytes:
+    """Coefficients as little-endian half floats in C order; what does not fit becomes the largest that does."""
+    return np.clip(grid, -HALF_MAX, HALF_MAX).astype("<f2").tobytes()

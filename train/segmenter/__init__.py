@@ -1,0 +1,1 @@
+"""The network that names what a thumbnail shows, and its training. Imports `infer`, `datasets` and `train`."""
