@@ -1,14 +1,15 @@
 """What several tests share: the command line run in this process, the embedded model, recipes for clips."""
 
+import ctypes
 import signal
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.util import module_from_spec, spec_from_file_location
-from pathlib import Path
 from types import ModuleType
 
 import pytest
+import support.media
+from support.cupy_on_cpu import CupyOnCpu, compile_kernels
 
 from hueglass import cli
 from hueglass.infer.model.bundle import ModelBundle
@@ -47,13 +48,19 @@ def bundle() -> ModelBundle:
 
 @pytest.fixture(scope="session")
 def media() -> ModuleType:
-    """The module media.py beside this file."""
-    path = Path(__file__).with_name("media.py")
-    module = sys.modules.get("media")
-    if module is None:
-        spec = spec_from_file_location("media", path)
-        assert spec is not None
-        assert spec.loader is not None
-        module = module_from_spec(spec)
-        spec.loader.exec_module(module)
-    return module
+    """Recipes for clips."""
+    return support.media
+
+
+@pytest.fixture(scope="session")
+def kernels_on_cpu(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
+    """render.cu compiled for the CPU."""
+    return compile_kernels(tmp_path_factory.mktemp("cuda"))
+
+
+@pytest.fixture
+def on_cpu(kernels_on_cpu: ctypes.CDLL, monkeypatch: pytest.MonkeyPatch) -> CupyOnCpu:
+    """CuPy made of numpy, in place of CuPy."""
+    fake = CupyOnCpu(kernels_on_cpu)
+    monkeypatch.setitem(sys.modules, "cupy", fake)  # type: ignore[arg-type]
+    return fake

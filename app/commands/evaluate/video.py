@@ -30,8 +30,8 @@ LOOKS = 3
 
 @dataclass(frozen=True)
 class Steadiness:
-    """Of one clip in one look: see `infer.scene.stability`. `table` is the warping error of the frozen table, `still` that of
-    the clip as it is; `settle` in seconds."""
+    """Of one clip in one look: see `infer.scene.stability`. `table` is the warping error of the frozen table, `still`
+    that of the clip as it is; `settle` in seconds."""
 
     clip: str
     look: str

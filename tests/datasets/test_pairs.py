@@ -1,7 +1,6 @@
 """Manifests: what is refused, and which pairs are drawn."""
 
 import json
-import os
 from collections import Counter
 from itertools import pairwise
 from pathlib import Path
@@ -10,12 +9,12 @@ from zlib import crc32
 import cv2
 import numpy as np
 import pytest
+from support.places import DATA
 
 from hueglass.datasets import pairs as module
 from hueglass.datasets.pairs import MIX, Pair, Scene, check_files, draw_pairs, read_pairs, write_pairs
 from hueglass.infer.errors import HueglassError, UsageError
 
-DATA = Path(__file__).parents[1] / os.environ.get("HUEGLASS_DATA", "../shared/data")
 HEADER = '{"hueglass_pairs":1}'
 LABELLED = {"content_labels": "l/a.png", "style_labels": "l/b.png", "label_kind": "camvid"}
 

@@ -33,7 +33,7 @@ def image() -> np.ndarray:
 @pytest.fixture
 def without_extension(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """`native`, imported anew where `_render` cannot be."""
-    monkeypatch.setitem(sys.modules, "hueglass.infer.grid.cpu.native._render", None)
+    monkeypatch.setitem(sys.modules, "hueglass.infer.grid.cpu._render", None)
     monkeypatch.delitem(sys.modules, "hueglass.infer.grid.cpu.native")
     monkeypatch.setattr("hueglass.infer.grid.cpu.native", native)  # the import below replaces it: put back afterwards
     return importlib.import_module("hueglass.infer.grid.cpu.native")

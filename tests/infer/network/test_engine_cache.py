@@ -19,7 +19,8 @@ import pytest
 pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
-from fake_tensorrt import TIMINGS, Engine, Machine, fake_cupy, fake_tensorrt, install, small_graph
+from support.fake_tensorrt import TIMINGS, Engine, Machine, fake_cupy, fake_tensorrt, install, small_graph
+from support.places import ROOT
 
 from hueglass.infer.errors import HueglassError, UsageError
 from hueglass.infer.network import engine_cache as engines
@@ -292,7 +293,7 @@ AT_ONCE = """
 import sys, warnings
 from pathlib import Path
 import pytest
-from fake_tensorrt import Machine, install
+from support.fake_tensorrt import Machine, install
 from hueglass.infer.network.engine_cache import load_engine
 
 install(pytest.MonkeyPatch(), Machine())
@@ -312,7 +313,7 @@ def test_processes_that_build_at_once(graph: Path, cache: Path) -> None:
     command = [sys.executable, "-c", AT_ONCE, str(graph)]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     several = [
-        subprocess.Popen([*command, str(i), str(cache)], cwd=Path(__file__).parent, text=True, **pipes)  # type: ignore[call-overload]
+        subprocess.Popen([*command, str(i), str(cache)], cwd=ROOT / "tests", text=True, **pipes)  # type: ignore[call-overload]
         for i in range(3)
     ]
     for process in several:

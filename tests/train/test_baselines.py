@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from pictures import halves, photo
+from support.pictures import halves, photo
 
 from hueglass.train import baselines
 from hueglass.train.baselines import CLASSICAL, Transfer, distribution_transfer, monge_kantorovich, per_region, reinhard

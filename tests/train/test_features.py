@@ -1,7 +1,6 @@
 """The feature networks: their layers, region maps through them, and weights from files, good and bad."""
 
 import io
-import os
 import pickle
 import zipfile
 from collections.abc import Callable
@@ -11,6 +10,7 @@ from urllib.error import URLError
 
 import numpy as np
 import pytest
+from support.places import DATA
 
 torch = pytest.importorskip("torch")
 
@@ -23,7 +23,6 @@ from hueglass.infer.errors import HueglassError, UsageError
 from hueglass.train.features import Features, Name, load_features, random_features
 
 State = dict[str, Tensor]
-DATA = Path(__file__).parents[1] / os.environ.get("HUEGLASS_DATA", "../shared/data")
 CAFFE_SQUEEZENET = DATA.parent / "models" / "squeezenet1_0.npz"
 FIRES = {2: 3, 3: 4, 4: 5, 5: 7, 6: 8, 7: 9, 8: 10, 9: 12}
 VGG_BLOCKS = {1: (64, 2), 2: (128, 2), 3: (256, 4), 4: (512, 4), 5: (512, 4)}

@@ -6,27 +6,19 @@ import os
 import subprocess
 from dataclasses import replace
 from fractions import Fraction
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
 
 import av
 import numpy as np
 import pytest
+from support import media
+from support.places import ROOT
 
 from hueglass.infer.errors import HueglassError, UsageError
 from hueglass.infer.media.video_sink import CODECS, Encoding, VideoSink
 from hueglass.infer.media.video_source import VideoSource
 
-
-def _neighbour(name: str) -> ModuleType:
-    spec = spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-media = _neighbour("media")
 Clip, tracks, VARIABLE = media.Clip, media.tracks, media.VARIABLE
 MILLISECONDS = Fraction(1, 1000)
 
@@ -356,7 +348,7 @@ CLIP_NAMES = ["avc720p_aac.mp4", "bunny_cut.mp4", "driving_highway.mp4", "drivin
 
 @pytest.mark.parametrize("name", CLIP_NAMES)
 def test_real_clips(tmp_path: Path, name: str) -> None:
-    root = Path(__file__).parents[1]
+    root = ROOT
     path = root / os.environ.get("HUEGLASS_DATA", "../shared/data") / "video" / name
     if not path.exists():
         pytest.skip(f"no clip {path}")

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support.places import CONFIGS
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("tensorboard")
 
-from training import Killed, ignore, killed_at
+from support.training import Killed, ignore, killed_at
 
 from hueglass.config_file import read_config
 from hueglass.datasets.photos import Photo, street_photos
@@ -26,7 +27,6 @@ from hueglass.train.student import held_out as scenes
 from hueglass.train.student.distill import Data, DataConfig, TrainConfig, Training, load_data, load_targets
 from hueglass.train.student.network import StudentConfig, new_networks
 
-CONFIGS = Path(__file__).parents[1] / "configs"
 ABLATIONS = sorted((CONFIGS / "ablations").glob("*.yaml"))
 TINY = StudentConfig(thumbnail=64, tones=3, cells=4, code=32, width=16, hidden=24, pair=16, embedding=8)
 FEW = {"graded": 2, "unpaired": 1, "taught": 1}

@@ -1,16 +1,13 @@
 """Cuts are found; a change of light, noise and motion are none."""
 
-import os
-from pathlib import Path
-
 import cv2
 import numpy as np
 import pytest
+from support.places import DATA
 
 from hueglass.infer.media.video_source import VideoSource
 from hueglass.infer.scene.scene_cut import THRESHOLD, CutDetector, cut_score
 
-DATA = Path(__file__).parents[1] / os.environ.get("HUEGLASS_DATA", "../shared/data")
 SIZE = 128
 
 

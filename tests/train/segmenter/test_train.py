@@ -5,12 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support.places import CONFIGS
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("torchvision")
 pytest.importorskip("tensorboard")
 
-from training import Killed, ignore, killed_at
+from support.training import Killed, ignore, killed_at
 
 from hueglass.config_file import read_config
 from hueglass.datasets.masks import UNKNOWN, camvid_known, camvid_regions
@@ -33,7 +34,6 @@ from hueglass.train.segmenter.scores import confusion, intersection_over_union, 
 from hueglass.train.segmenter.train import SegmentConfig, SegmentDataConfig, load_data, measure, overlap_loss
 from hueglass.train.student.samples import Crop, cut
 
-CONFIGS = Path(__file__).parents[1] / "configs"
 SKY, GROUND, PERSON = (REGION_NAMES.index(name) for name in ("sky", "ground", "person"))
 STILL = SegmentSampleConfig(smallest_crop=1, stretch=0, flip=0, graded=0, blur=0, noise=0)
 

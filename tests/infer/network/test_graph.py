@@ -18,7 +18,7 @@ import pytest
 ort = pytest.importorskip("onnxruntime")
 pytest.importorskip("onnx")
 
-from fake_tensorrt import Array, Machine, Stream, install, small_graph
+from support.fake_tensorrt import Array, Machine, Stream, install, small_graph
 
 from hueglass.infer.errors import HueglassError, UsageError
 from hueglass.infer.model.bundle import EMBEDDED, LOOK_ENCODER, SEGMENTER, STUDENT, ModelBundle

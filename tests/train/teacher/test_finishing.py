@@ -1,12 +1,11 @@
 """The local affine reconstruction and the repair of posterisation, each against the slow, obvious way."""
 
-import os
 from math import exp
-from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from support.places import DATA
 
 pytest.importorskip("torch")
 
@@ -168,7 +167,7 @@ def test_repair_adds_what_the_filter_takes_from_the_content() -> None:
 
 def photograph(kind: str) -> np.ndarray:
     """A pair's photograph at half size, (H, W, 3) float32 sRGB in [0, 1]."""
-    folder = Path(__file__).parents[1] / os.environ.get("HUEGLASS_DATA", "../shared/data")
+    folder = DATA
     path = folder / "dpst" / kind / "01.jpg"
     if not path.exists():
         pytest.skip(f"{path}: the photographs are not here")

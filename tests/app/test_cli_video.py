@@ -15,13 +15,13 @@ import av
 import numpy as np
 import pytest
 from PIL import Image
+from support.places import DATA
 
 from hueglass.infer.media.video_source import VideoSource
 from hueglass.infer.model.look import embedded_looks
 
 LOOK = embedded_looks()[0]
 HUEGLASS = [sys.executable, "-c", "from hueglass.cli import main; main()"]
-DATA = Path(__file__).parents[1] / os.environ.get("HUEGLASS_DATA", "../shared/data")
 
 
 def frames(path: Path) -> list[np.ndarray]:

@@ -1,12 +1,11 @@
 """The frame path on a GPU, beside the one on the CPU: on numpy in place of CuPy, and where a device is, on that."""
 
 import sys
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
-from test_cuda_renderer import CupyOnCpu, library, on_cpu  # noqa: F401  # fixtures
+from support.cupy_on_cpu import CupyOnCpu, array_module
 
 from hueglass.infer.errors import HueglassError, UsageError
 from hueglass.infer.frame import Frame
@@ -27,12 +26,6 @@ def scene(seed: int, size: tuple[int, int] = (270, 480)) -> np.ndarray:
     rng = np.random.default_rng(seed)
     small = rng.integers(0, 256, (9, 16, 3), np.uint8)
     return cv2.resize(small, size[::-1], interpolation=cv2.INTER_CUBIC)
-
-
-def array_module(fake: CupyOnCpu, **more: Any) -> SimpleNamespace:
-    """numpy with what CuPy has besides."""
-    own = {"asarray": lambda x, dtype=None: fake.asarray(np.asarray(x, dtype)), "asnumpy": fake.asnumpy, **more}
-    return SimpleNamespace(**{name: getattr(np, name) for name in np.__all__ if name not in own}, **own)
 
 
 @pytest.fixture(params=["cpu", pytest.param("gpu", marks=pytest.mark.gpu)])
@@ -121,7 +114,7 @@ def test_without_cupy_it_is_said_in_one_line(monkeypatch: pytest.MonkeyPatch) ->
         DeviceStylizer(ModelBundle(), look, np)(scene(1), 0.0)
 
 
-def test_the_stylizer_renders_where_the_network_runs(on_cpu: CupyOnCpu, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+def test_the_stylizer_renders_where_the_network_runs(on_cpu: CupyOnCpu, monkeypatch: pytest.MonkeyPatch) -> None:
     """RGB and Y'CbCr, through the CUDA renderer's way for frames of the host."""
     bundle = ModelBundle()
     look = find_look(embedded_looks()[0], bundle.manifest)

@@ -2,7 +2,7 @@
 
 #include "cuda_on_cpu.h"
 
-#include "../infer/grid/cuda/render.cu"
+#include "../../infer/grid/cuda/render.cu"
 
 // `arguments` points to each of the kernel's arguments, as for cuLaunchKernel. 0: done, 1: no kernel of this name,
 // 2: more threads or shared memory than there are, 3: the kernel wrote behind the shared memory that it asked for.

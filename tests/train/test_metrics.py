@@ -6,8 +6,8 @@ import pytest
 
 pytest.importorskip("skimage")
 
-from pictures import halves, photo
 from skimage.color import deltaE_ciede2000, lab2rgb
+from support.pictures import halves, photo
 
 from hueglass.train.metrics import _projected, delta_e, edge, resid, swd
 

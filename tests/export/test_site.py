@@ -20,8 +20,8 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from browser import WEBGL, bytes_of, camera, chromium, picture_of, playwright, text_of, until, write_mjpeg
 from PIL import Image
+from support.browser import WEBGL, bytes_of, camera, chromium, picture_of, playwright, text_of, until, write_mjpeg
 
 from hueglass.commands.web import build_web, look_previews
 from hueglass.datasets.street.film import render_street, street_scene

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image, ImageOps
+from support.places import ROOT
 
 from hueglass.infer.errors import HueglassError, UsageError
 from hueglass.infer.files import whole_file
@@ -218,7 +219,7 @@ def test_a_link_is_followed(tmp_path: Path, picture: np.ndarray) -> None:
 
 
 def test_real_photographs() -> None:
-    root = Path(__file__).parents[1]
+    root = ROOT
     folder = root / os.environ.get("HUEGLASS_DATA", "../shared/data")
     photographs = sorted(p for p in folder.rglob("*") if p.suffix in (".jpg", ".png", ".webp"))[::50]
     if not photographs:

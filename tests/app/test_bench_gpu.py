@@ -7,8 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from test_cuda_renderer import CupyOnCpu, library, on_cpu  # noqa: F401  # fixtures
-from test_device import array_module
+from support.cupy_on_cpu import CupyOnCpu, array_module
 
 from hueglass.bench import gpu as bench_cuda
 from hueglass.infer.errors import HueglassError
@@ -33,7 +32,7 @@ class Clock:
 
 
 @pytest.fixture
-def fake(on_cpu: CupyOnCpu, monkeypatch: pytest.MonkeyPatch) -> Any:  # noqa: F811
+def fake(on_cpu: CupyOnCpu, monkeypatch: pytest.MonkeyPatch) -> Any:
     """CuPy of numpy that also has events, and a GPU of that name."""
     clock = Clock()
     cuda = SimpleNamespace(

@@ -4,7 +4,6 @@ import io
 import itertools
 import threading
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -12,7 +11,7 @@ import av
 import cv2
 import numpy as np
 import pytest
-from browser import (
+from support.browser import (
     NO_CAMERA,
     NO_WEBGL,
     REFUSED,
@@ -28,6 +27,7 @@ from browser import (
     until,
     write_mjpeg,
 )
+from support.places import ROOT
 
 from hueglass.commands import serve as serve_command
 from hueglass.datasets.street.film import street_clip
@@ -712,7 +712,7 @@ def test_says_that_the_server_is_gone(show: Callable[..., Any], server: PageServ
 
 def test_page_needs_no_other_host() -> None:
     """Nothing in the page's files names another one, or puts script or style into the document."""
-    for file in Path(__file__).parents[1].glob("infer/screen/web/page/*.*"):
+    for file in (ROOT).glob("infer/screen/web/page/*.*"):
         text = file.read_text()
         assert "http://" not in text.replace("http://localhost", "") or file.suffix == ".svg"
         assert "onclick=" not in text
