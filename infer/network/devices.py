@@ -17,7 +17,8 @@ class Device(StrEnum):
 
 
 class Precision(StrEnum):
-    """Of the graphs: single, half (inputs and outputs single), 8-bit integers (of the student, where a bundle has it)."""
+    """Of the graphs: single, half (inputs and outputs single), 8-bit integers (of the student, where the bundle has
+    it)."""
 
     FP32 = "fp32"
     FP16 = "fp16"
