@@ -23,12 +23,14 @@ from hueglass.infer.errors import HueglassError, UsageError
 from hueglass.infer.files import disk_errors
 from hueglass.infer.model.bundle import LOOK_ENCODER, MANIFEST, SEGMENTER, STUDENT, ModelBundle, check_graph
 from hueglass.infer.model.look import Look
-from hueglass.infer.screen.web.app import PAGE
+from hueglass.infer.screen.web.headers import headers_file
+from hueglass.infer.screen.web.page_files import PAGE
 
 FORMAT = 1
 """Version of the site's lay-out."""
 MARKER = "site.json"
 HEADERS = "_headers"
+"""For hosts that read it. Two of its lines give the networks threads; without them one does the work."""
 PARTS = ("index.html", "page", "model", "looks", "vendor", MARKER, HEADERS)
 """All that a site holds. A folder with anything else in it is never replaced."""
 PAGE_SUFFIXES = (".js", ".css", ".svg", ".png")
@@ -39,16 +41,6 @@ NPM_SECONDS = 600
 LOCAL = '<meta name="hueglass" content="local">'
 """By this the page knows that it predicts by itself."""
 NO_NPM = "npm is missing, which brings onnxruntime-web: install Node.js 18 or newer"
-HEADER_LINES = """\
-/*
-  Cross-Origin-Opener-Policy: same-origin
-  Cross-Origin-Embedder-Policy: require-corp
-  Content-Security-Policy: default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self' blob:; \
-img-src 'self' data: blob:; media-src 'self' data: blob:; object-src 'none'; base-uri 'none'; frame-ancestors 'none'
-  Permissions-Policy: camera=(self)
-  X-Content-Type-Options: nosniff
-"""
-"""For hosts that read `_headers`. The first two give the networks threads; without them one does the work."""
 
 
 def build_site(
@@ -67,7 +59,7 @@ def build_site(
         _add_page(site)
         _add_model(site / "model", bundle, regions)
         _add_looks(site / "looks", looks, previews)
-        (site / HEADERS).write_text(HEADER_LINES)
+        (site / HEADERS).write_text(headers_file())
         marker = {"hueglass": FORMAT, "model": bundle.manifest.model, "regions": regions}
         marker["looks"] = [look.name for look in looks]
         (site / MARKER).write_text(json.dumps(marker, indent=1) + "\n")

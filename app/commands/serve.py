@@ -13,9 +13,12 @@ from hueglass.infer.errors import UsageError
 from hueglass.infer.model.bundle import ModelBundle
 from hueglass.infer.model.look import Look, embedded_looks, find_look
 from hueglass.infer.scene.stylizer import Sight
-from hueglass.infer.screen.web.app import PAGE, Access, Service, read_page
-from hueglass.infer.screen.web.clients import Turns
+from hueglass.infer.screen.web.app import web_app
+from hueglass.infer.screen.web.clients import PredictionQueue
+from hueglass.infer.screen.web.guard import Access
+from hueglass.infer.screen.web.page_files import PAGE, read_page
 from hueglass.infer.screen.web.server import WebServer, listen
+from hueglass.infer.screen.web.session import Service
 from hueglass.infer.screen.web.shelf import Shelf
 from hueglass.infer.screen.web.tls import (
     Identity,
@@ -77,8 +80,9 @@ def build_server(
     hosts = frozenset({"localhost", "127.0.0.1", "::1", host.lower()})
     listening = listen(host, port)
     shelf = Shelf(bundle, chosen, street_picture(), sight.segmenter)
-    service = Service(Turns(bundle, sight), shelf, Access(token, hosts, identity is not None), files, max_clients)
-    server = WebServer(service, listening, identity)
+    service = Service(PredictionQueue(bundle, sight), shelf, max_clients)
+    app = web_app(service, files, Access(token, hosts, identity is not None))
+    server = WebServer(app, service, listening, identity)
     return server, link_to(names[0], server.port, token, identity is not None), identity
 
 

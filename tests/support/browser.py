@@ -17,7 +17,8 @@ import cv2
 import numpy as np
 import pytest
 
-from hueglass.infer.screen.web.app import HEADERS, PAGE
+from hueglass.infer.screen.web.headers import SERVER_HEADERS
+from hueglass.infer.screen.web.page_files import PAGE
 
 TYPES = {
     ".html": "text/html",
@@ -205,7 +206,7 @@ class _Pages(BaseHTTPRequestHandler):
         self.send_response(status)
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(body)))
-        for name, value in HEADERS.items():
+        for name, value in SERVER_HEADERS.items():
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(body)

@@ -8,7 +8,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from time import perf_counter
 from typing import NamedTuple
 
@@ -21,32 +21,15 @@ from hueglass.infer.model.look import Look
 from hueglass.infer.scene.live import Fade
 from hueglass.infer.scene.stylizer import Sight, Stylizer
 
+from .messages import Result, Thumbnail
+
 RATE = 60.0
 """More grids a second no client gets."""
 SPAN = 10.0
-"""Figures are of the last so many seconds."""
-HALF_MAX = float(np.finfo(np.float16).max)
+"""The load is that of the last so many seconds."""
 
 
-@dataclass(frozen=True)
-class Thumbnail:
-    """`pixels` (T, T, 3) uint8 sRGB, the client's number and clock for it (seconds), and when it came, on ours."""
-
-    sequence: int
-    time: float
-    pixels: np.ndarray
-    arrived: float = field(default_factory=perf_counter)
-
-
-class Result(NamedTuple):
-    """Smoothed coefficients (depth, cells, cells, 12) for the thumbnail of that number, and how long they took."""
-
-    sequence: int
-    seconds: float
-    grid: np.ndarray
-
-
-class Figures(NamedTuple):
+class ServerLoad(NamedTuple):
     """Of the last seconds: predictions a second, and the delay from a thumbnail to its grid that 95 % stay below, in
     milliseconds."""
 
@@ -57,7 +40,7 @@ class Figures(NamedTuple):
 @dataclass(eq=False)
 class Client:
     """What is kept for one. `deliver` is called in the network's thread, with a result or with what went wrong, and is
-    not to wait. The stylizer and the fade belong to that thread, the rest is kept under the lock of Turns."""
+    not to wait. The stylizer and the fade belong to that thread, the rest is kept under the lock of PredictionQueue."""
 
     stylizer: Stylizer
     deliver: Callable[[Result | HueglassError], None]
@@ -85,7 +68,7 @@ class Client:
         return stylizer.predict(Frame(thumbnail.pixels, thumbnail.time, thumbnail.sequence))
 
 
-class Turns:
+class PredictionQueue:
     """The network, in a thread of its own from the start until `close`, and the clients that wait for it.
 
     A client waits in line at most once: between two turns of one, every other that has a thumbnail has had its own.
@@ -129,12 +112,12 @@ class Turns:
             with suppress(ValueError):
                 self._line.remove(client)
 
-    def figures(self) -> Figures:
+    def load(self) -> ServerLoad:
         """How fast the network works and how long clients wait."""
         with self._lock:
             since = perf_counter() - SPAN
             delays = [delay for moment, delay in self._done if moment > since]
-        return Figures(len(delays) / SPAN, 1000 * float(np.percentile(delays, 95)) if delays else 0.0)
+        return ServerLoad(len(delays) / SPAN, 1000 * float(np.percentile(delays, 95)) if delays else 0.0)
 
     def close(self) -> None:
         """Ends the thread, after the prediction under way."""
@@ -178,8 +161,3 @@ class Turns:
             with self._lock:
                 self._done.append((now, now - thumbnail.arrived))
             client.deliver(Result(thumbnail.sequence, now - began, grid))
-
-
-def half_floats(grid: np.ndarray) -> bytes:
-    """Coefficients as little-endian half floats in C order; what does not fit becomes the largest that does."""
-    return np.clip(grid, -HALF_MAX, HALF_MAX).astype("<f2").tobytes()

@@ -8,12 +8,15 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hueglass.infer.errors import UsageError
 
-from .app import Service, log, web_app
+from .session import Service
 from .tls import Identity
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp
 
 SEND_BUFFER = 128 << 10
 """Of the system's, per client, in bytes: three grids. What lies there is old when it arrives."""
@@ -37,15 +40,17 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 class WebServer:
-    """`service` on a socket that listens, over TLS if there is an `identity`."""
+    """`app`, whose sessions share `service`, on a socket that listens; over TLS if there is an `identity`."""
 
-    def __init__(self, service: Service, listening: socket.socket, identity: Identity | None = None) -> None:
+    def __init__(
+        self, app: "ASGIApp", service: Service, listening: socket.socket, identity: Identity | None = None
+    ) -> None:
         import uvicorn
 
         self._service, self._socket = service, listening
         tls: dict[str, Any] = {} if identity is None else {"ssl_context_factory": lambda *_: identity.context}
         config = uvicorn.Config(
-            web_app(service),
+            app,
             loop="asyncio",
             http=_http_protocol(),
             ws=_websocket_protocol(),
@@ -72,7 +77,7 @@ class WebServer:
             with self._one_line_a_problem():
                 self._server.run(sockets=[self._socket])
         finally:
-            self._service.turns.close()
+            self._service.queue.close()
             self._socket.close()
 
     def stop(self) -> None:
@@ -85,7 +90,7 @@ class WebServer:
         handler = logging.StreamHandler()
         handler.setFormatter(_OneLine())
         handler.addFilter(lambda _: not self._server.should_exit)
-        loggers = (log, logging.getLogger("uvicorn.error"), logging.getLogger("asyncio"))
+        loggers = (logging.getLogger("hueglass.web"), logging.getLogger("uvicorn.error"), logging.getLogger("asyncio"))
         before = [(logger.level, logger.propagate) for logger in loggers]
         for logger in loggers:
             logger.addHandler(handler)
