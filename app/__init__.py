@@ -13,7 +13,8 @@ from hueglass.infer.media.video_sink import VideoSink
 from hueglass.infer.media.video_source import VideoSource
 from hueglass.infer.model.bundle import ModelBundle
 from hueglass.infer.model.look import Look, find_look, make_look, read_look, write_look
-from hueglass.infer.regions.regions import Mask, Regions, read_mask, regions_of
+from hueglass.infer.regions.masks import Mask, read_mask, regions_of
+from hueglass.infer.regions.regions import Regions
 from hueglass.infer.scene.smoother import Smoother
 from hueglass.infer.scene.stylizer import Stylizer
 

@@ -12,7 +12,8 @@ from hueglass.infer.frame import Frame
 from hueglass.infer.media.images import IMAGE_SUFFIXES, read_image, write_image
 from hueglass.infer.model.bundle import ModelBundle
 from hueglass.infer.model.look import SUFFIX, Look, find_look, make_look, mix_looks, unmatched, write_look
-from hueglass.infer.regions.regions import Mask, Regions, read_mask, regions_of
+from hueglass.infer.regions.masks import Mask, read_mask, regions_of
+from hueglass.infer.regions.regions import Regions
 from hueglass.infer.regions.segmenter import Segmenter, find_regions, open_segmenter
 from hueglass.infer.regions.strength import Strength
 from hueglass.infer.scene.stylizer import Stylizer

@@ -13,7 +13,7 @@ import numpy as np
 
 from hueglass.infer.errors import HueglassError, UsageError
 from hueglass.infer.media.images import IMAGE_SUFFIXES, read_image
-from hueglass.infer.regions.regions import MINIMUM_PIXELS, SIZE_TOLERANCE, Mask, read_mask
+from hueglass.infer.regions.masks import MINIMUM_PIXELS, SIZE_TOLERANCE, Mask, read_mask
 
 OFFICIAL = "Luan et al. 2017"
 """The name of the paper's own results among the methods."""

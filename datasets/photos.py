@@ -13,7 +13,8 @@ import numpy as np
 from hueglass.datasets.street.film import LABELS, render_street, street_scene
 from hueglass.infer.errors import UsageError
 from hueglass.infer.media.images import read_image
-from hueglass.infer.regions.regions import REGION_NAMES, read_labels
+from hueglass.infer.regions.masks import read_labels
+from hueglass.infer.regions.regions import REGION_NAMES
 
 from .masks import camvid_regions
 

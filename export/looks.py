@@ -16,7 +16,7 @@ import hueglass.configs
 from hueglass.infer.media.images import read_image
 from hueglass.infer.model.bundle import ModelBundle
 from hueglass.infer.model.look import EMBEDDED_LOOKS, SUFFIX, Look, make_look, write_look
-from hueglass.infer.regions.regions import Mask, regions_of
+from hueglass.infer.regions.masks import Mask, regions_of
 
 REST = "rest"
 """What no outline covers. No frame has a region of this name, so its code is never used."""

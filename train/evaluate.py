@@ -9,7 +9,8 @@ from hueglass.datasets.benchmark import OFFICIAL, Pair
 from hueglass.infer.frame import Frame
 from hueglass.infer.model.bundle import ModelBundle
 from hueglass.infer.model.look import make_look
-from hueglass.infer.regions.regions import Regions, regions_of
+from hueglass.infer.regions.masks import regions_of
+from hueglass.infer.regions.regions import Regions
 from hueglass.infer.regions.segmenter import find_regions
 from hueglass.infer.scene.stylizer import Stylizer
 

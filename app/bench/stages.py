@@ -26,7 +26,7 @@ from hueglass.infer.grid.yuv import YuvImage
 from hueglass.infer.model.bundle import ModelBundle
 from hueglass.infer.model.look import assign, embedded_looks, find_look
 from hueglass.infer.regions.region_smoother import RegionSmoother
-from hueglass.infer.regions.regions import believed
+from hueglass.infer.regions.regions import confident
 from hueglass.infer.scene.scene_cut import CutDetector
 from hueglass.infer.scene.smoother import Smoother
 from hueglass.infer.scene.stylizer import Stylizer
@@ -141,12 +141,12 @@ def _in_yuv(image: np.ndarray) -> YuvImage:
 
 def _segmenter_stages(bundle: ModelBundle, thumbnail: np.ndarray) -> dict[str, Callable[[], object]]:
     segmenter = bundle.segmenter
-    return {} if segmenter is None else {"segmenter": lambda: believed(segmenter(thumbnail))}
+    return {} if segmenter is None else {"segmenter": lambda: confident(segmenter(thumbnail))}
 
 
 def _smoothing(bundle: ModelBundle, thumbnail: np.ndarray, grid: np.ndarray) -> Callable[[], object]:
     cuts, smoother, region_smoother, clock = CutDetector(), Smoother(), RegionSmoother(), count()
-    regions = None if bundle.segmenter is None else believed(bundle.segmenter(thumbnail))
+    regions = None if bundle.segmenter is None else confident(bundle.segmenter(thumbnail))
 
     def smooth() -> object:
         now = next(clock) / 25

@@ -25,7 +25,8 @@ from hueglass.infer.media.video_sink import VideoSink
 from hueglass.infer.media.video_source import VideoInfo
 from hueglass.infer.model.bundle import ModelBundle
 from hueglass.infer.model.look import embedded_looks, find_look
-from hueglass.infer.regions.regions import Mask, Regions, regions_of
+from hueglass.infer.regions.masks import Mask, regions_of
+from hueglass.infer.regions.regions import Regions
 from hueglass.infer.scene.smoother import Smoother
 from hueglass.infer.scene.stylizer import Stylizer
 

@@ -9,7 +9,7 @@ from hueglass.config_file import read_config
 from hueglass.infer.errors import HueglassError
 from hueglass.infer.files import not_an_input, writable_place
 from hueglass.infer.media.images import IMAGE_SUFFIXES, read_image, write_image
-from hueglass.infer.regions.regions import read_mask
+from hueglass.infer.regions.masks import read_mask
 from hueglass.progress import counting_bar
 from hueglass.train.features import Features, Name, load_features
 from hueglass.train.teacher.config import TeacherConfig

@@ -16,7 +16,8 @@ from hueglass.infer.media.images import read_image
 from hueglass.infer.media.video_source import VideoSource
 from hueglass.infer.model.bundle import ModelBundle
 from hueglass.infer.model.look import SUFFIX, make_look, write_look
-from hueglass.infer.regions.regions import no_regions, read_mask, regions_of
+from hueglass.infer.regions.masks import read_mask, regions_of
+from hueglass.infer.regions.regions import no_regions
 from hueglass.infer.regions.segmenter import find_regions
 from hueglass.train.checkpoint import load_weights
 from hueglass.train.student.tune import Scene, TuneConfig, distance, tune

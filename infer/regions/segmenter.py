@@ -1,84 +1,30 @@
 """The segmenter: a network that says what a frame shows, as soft maps of named regions.
 
-Two kinds serve: the one of the model bundle, and any ONNX segmenter of the user's beside a label map, a JSON file that
-says to which region each of its classes belongs. That is a list of names by class number,
-
-    ["sky", "building", "ground", "ground", null]
-
-or an object with such a list, or with the names of some classes, {"2": "sky"}, as `labels`. It may say how the network
-wants its pictures: `mean` and `std` are subtracted from and divided into sRGB in [0, 1], `size` is height, width:
-
-    {"labels": ["sky", null], "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225], "size": [512, 512]}
-
-Classes without a name (null or "") are left to those that have one.
+Two kinds serve: the one of the model bundle, and any ONNX segmenter of the user's beside a label map (label_map.py).
 """
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Discriminator,
-    Field,
-    StringConstraints,
-    Tag,
-    ValidationError,
-)
 
-from hueglass.infer.errors import HueglassError, UsageError, first_problem
+from hueglass.infer.errors import HueglassError, UsageError
 from hueglass.infer.files import existing_file
 from hueglass.infer.media.images import resized_square
-from hueglass.infer.network.graph import Graph, GraphInput, OnnxGraph
 
-from .regions import Regions, believed, present
+from .label_map import MAX_CLASSES, MAX_SIDE, read_label_map
+from .regions import Regions, confident, present
 
-MAX_BYTES = 1 << 20
-MAX_CLASSES = 1024
-MAX_SIDE = 2048
+if TYPE_CHECKING:
+    from hueglass.infer.network.graph import Graph, GraphInput
+
 LEAST_NAMED = 0.1
 """Regions with less than this share of a pixel do not speak for all of it: what is surely a chair is not to become
 sky because sky is the likeliest of the classes that have a name."""
-
-
-def _printable(name: str) -> str:
-    if name and not name.isprintable():
-        raise ValueError("expected a name of printable characters")
-    return name
-
-
-Name = Annotated[str, StringConstraints(strip_whitespace=True, max_length=64), AfterValidator(_printable)]
-ClassNumber = Annotated[int, Field(ge=0, lt=MAX_CLASSES)]
-Names = Annotated[list[Name | None], Field(max_length=MAX_CLASSES), Tag("list")]
-NumberedNames = Annotated[dict[ClassNumber, Name | None], Tag("object")]
-Side = Annotated[int, Field(ge=1, le=MAX_SIDE)]
-Mean = Annotated[float, Field(ge=0, le=1)]
-Deviation = Annotated[float, Field(ge=1e-4, le=1)]
-
-
-class LabelMap(BaseModel):
-    """The file beside a segmenter, see above."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    labels: Annotated[Names | NumberedNames, Discriminator(lambda v: "list" if isinstance(v, list) else "object")]
-    mean: tuple[Mean, Mean, Mean] = (0.0, 0.0, 0.0)
-    std: tuple[Deviation, Deviation, Deviation] = (1.0, 1.0, 1.0)
-    size: tuple[Side, Side] | None = None
-
-    def names(self, classes: int) -> tuple[str | None, ...]:
-        """A name or None by class number: as many as the file lists, or, where it numbers them, `classes` or more."""
-        if isinstance(self.labels, list):
-            return tuple(name or None for name in self.labels)
-        highest = max(self.labels, default=-1)
-        return tuple(self.labels.get(i) or None for i in range(max(classes, highest + 1)))
 
 
 @dataclass(frozen=True)
@@ -90,7 +36,7 @@ class Segmenter:
     `labels` are the regions of its classes. `path` stands for it in errors.
     """
 
-    graph: Graph
+    graph: "Graph"
     path: Path
     labels: tuple[str | None, ...]
     size: tuple[int, int]
@@ -139,16 +85,18 @@ class Segmenter:
 
 def find_regions(segmenter: Segmenter, thumbnail: np.ndarray) -> Regions:
     """What can be relied on in a single picture, given its thumbnail (T, T, 3) uint8."""
-    return present(believed(segmenter(thumbnail)))
+    return present(confident(segmenter(thumbnail)))
 
 
 def open_segmenter(graph: Path, labels: Path, map_size: int, device: str = "cpu", threads: int = 0) -> Segmenter:
-    """The user's segmenter in the files `graph` (ONNX) and `labels` (JSON, see above), with maps of `map_size` pixels.
+    """The user's segmenter in the files `graph` (ONNX) and `labels` (a label map), with maps of `map_size` pixels.
 
     Sizes that neither file fixes are the thumbnail's, twice `map_size`. The graph is run once on noise, so that what
     does not fit shows at once. UsageError for a missing file, an unknown device, or a label map that is for another
     graph; HueglassError for a broken file, or a graph that does not take or give what `Segmenter` expects.
     """
+    from hueglass.infer.network.graph import OnnxGraph
+
     label_map, network = read_label_map(labels), OnnxGraph(existing_file(graph), device, threads)
     only = _only_input(graph, network.inputs)
     size = _input_size(graph, only, labels, label_map.size, 2 * map_size)
@@ -164,28 +112,7 @@ def open_segmenter(graph: Path, labels: Path, map_size: int, device: str = "cpu"
     return replace(blank, labels=names, softmax=not _are_probabilities(scores))
 
 
-def read_label_map(path: Path) -> LabelMap:
-    """UsageError for a missing file; HueglassError for one that is broken or names nothing."""
-    try:
-        with existing_file(path).open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise HueglassError(f"{path}: cannot be read: {error.strerror}") from None
-    if len(data) > MAX_BYTES:
-        raise HueglassError(f"{path}: is larger than {MAX_BYTES} bytes, expected a label map")
-    try:
-        content = json.loads(data)
-        label_map = LabelMap.model_validate({"labels": content} if isinstance(content, list) else content)
-    except ValidationError as error:
-        raise HueglassError(f"{path}: broken label map: {first_problem(error)}") from None
-    except (ValueError, RecursionError):
-        raise HueglassError(f"{path}: cannot be read, expected a label map in JSON") from None
-    if not any(label_map.names(0)):
-        raise HueglassError(f"{path}: names no class, expected at least one")
-    return label_map
-
-
-def _only_input(path: Path, inputs: list[GraphInput]) -> GraphInput:
+def _only_input(path: Path, inputs: "list[GraphInput]") -> "GraphInput":
     if len(inputs) == 1 and inputs[0].kind == "tensor(float)" and len(inputs[0].shape) == 4:
         batch, channels, *_ = inputs[0].shape
         if batch in (1, None) and channels in (3, None):
@@ -195,7 +122,7 @@ def _only_input(path: Path, inputs: list[GraphInput]) -> GraphInput:
 
 
 def _input_size(
-    path: Path, only: GraphInput, labels: Path, wanted: tuple[int, int] | None, default: int
+    path: Path, only: "GraphInput", labels: Path, wanted: tuple[int, int] | None, default: int
 ) -> tuple[int, int]:
     """Height and width at which the graph is to be run."""
     fixed, open_sizes = only.shape[2:], wanted or (default, default)

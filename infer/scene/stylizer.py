@@ -12,7 +12,7 @@ from hueglass.infer.grid.yuv import YuvImage
 from hueglass.infer.model.bundle import ModelBundle
 from hueglass.infer.model.look import Look, assign
 from hueglass.infer.regions.region_smoother import RegionSmoother
-from hueglass.infer.regions.regions import Regions, believed, no_regions
+from hueglass.infer.regions.regions import Regions, confident, no_regions
 from hueglass.infer.regions.segmenter import Segmenter
 from hueglass.infer.regions.strength import Strength
 
@@ -68,7 +68,7 @@ class Stylizer:
             return self.no_regions()
         if not fresh and self._found is not None and 0 <= time - self._found[0] < self.region_period:
             return self._found[1]
-        regions = believed(self.segmenter(thumbnail))
+        regions = confident(self.segmenter(thumbnail))
         if self.region_smoother is not None:
             regions = self.region_smoother.update(regions, time, fresh)
         self._found = (time, regions)

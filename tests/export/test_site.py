@@ -32,7 +32,7 @@ from hueglass.infer.grid import bilateral
 from hueglass.infer.model.bundle import EMBEDDED, LOOK_ENCODER, MANIFEST, SEGMENTER, STUDENT, ModelBundle
 from hueglass.infer.model.look import Look, assign, embedded_looks, find_look, make_look, mix_looks
 from hueglass.infer.regions.region_smoother import RegionSmoother
-from hueglass.infer.regions.regions import Regions, believed, present
+from hueglass.infer.regions.regions import Regions, confident, present
 from hueglass.infer.regions.segmenter import find_regions, region_maps
 from hueglass.infer.scene.scene_cut import CutDetector, cut_score
 from hueglass.infer.scene.smoother import Smoother
@@ -185,12 +185,12 @@ def soft_maps(seed: int, count: int, side: int) -> np.ndarray:
 
 
 @needs_node
-def test_regions_are_believed_as_python_does() -> None:
+def test_regions_are_made_confident_as_python_does() -> None:
     names = ("sky", "building", "ground", "other")
     scores = soft_maps(0, 4, 40) * np.linspace(1.2, -0.05, 40, dtype=np.float32)  # networks round below 0
     scores[1] *= 0.01
     maps = region_maps(scores.copy(), np.eye(4, dtype=np.float32), 40, False)
-    wanted = [Regions(maps, names), believed(Regions(maps, names)), present(believed(Regions(maps, names)))]
+    wanted = [Regions(maps, names), confident(Regions(maps, names)), present(confident(Regions(maps, names)))]
     assert len(wanted[2].names) < 4
     script = """
       const { named, believed, present } = await import(page + '/regions.js');

@@ -10,7 +10,8 @@ import cv2
 import numpy as np
 
 from hueglass.infer.media.images import reduced_size
-from hueglass.infer.regions.regions import MINIMUM_PIXELS, WHOLE, Mask
+from hueglass.infer.regions.masks import MINIMUM_PIXELS, Mask
+from hueglass.infer.regions.regions import WHOLE
 
 MAX_AREA_RATIO = 100
 """Regions whose shares of their pictures differ more have little in common (Li et al. 2018, FastPhotoStyle)."""

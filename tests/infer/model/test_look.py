@@ -24,7 +24,8 @@ from hueglass.infer.model.look import (
     unmatched,
     write_look,
 )
-from hueglass.infer.regions.regions import Mask, Regions, no_regions, regions_of
+from hueglass.infer.regions.masks import Mask, regions_of
+from hueglass.infer.regions.regions import Regions, no_regions
 from hueglass.infer.scene.stylizer import Stylizer
 
 MANIFEST = Manifest(format=3, model="a-model", thumbnail=64, slots=8, tones=3, code=16, depth=8, cells=16, graphs={})

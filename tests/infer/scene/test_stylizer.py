@@ -8,8 +8,9 @@ from hueglass.infer.frame import Frame
 from hueglass.infer.grid.bilateral import blend, identity_grid
 from hueglass.infer.model.bundle import ModelBundle
 from hueglass.infer.model.look import Look, make_look
+from hueglass.infer.regions.masks import Mask, regions_of
 from hueglass.infer.regions.region_smoother import RegionSmoother
-from hueglass.infer.regions.regions import Mask, Regions, believed, regions_of
+from hueglass.infer.regions.regions import Regions, confident
 from hueglass.infer.regions.strength import Strength
 from hueglass.infer.scene.smoother import Smoother
 from hueglass.infer.scene.stylizer import Sight, Stylizer
@@ -144,7 +145,7 @@ def street_look(bundle: ModelBundle) -> Look:
 def test_regions_are_found_where_none_are_given(bundle: ModelBundle, street_look: Look) -> None:
     frame = Frame(render_street(street_scene(6), 1.0, 160, 120)[0], 0.0, 0)
     assert bundle.segmenter is not None
-    found = believed(bundle.segmenter(bundle.thumbnail(frame.image)))
+    found = confident(bundle.segmenter(bundle.thumbnail(frame.image)))
     stylizer = Stylizer(bundle, street_look, segmenter=bundle.segmenter)
     np.testing.assert_array_equal(stylizer.predict(frame), stylizer.predict(frame, found))
     assert np.abs(stylizer.predict(frame) - Stylizer(bundle, street_look).predict(frame)).max() > 0.01
@@ -157,7 +158,7 @@ def test_found_regions_are_smoothed_until_a_cut(bundle: ModelBundle, street_look
     smoother = RegionSmoother(0.1)
     stylizer = Stylizer(bundle, street_look, smoother=Smoother(0), segmenter=bundle.segmenter, region_smoother=smoother)
     assert bundle.segmenter is not None
-    maps = [believed(bundle.segmenter(bundle.thumbnail(frame.image))).maps for frame in (a, b, cut)]
+    maps = [confident(bundle.segmenter(bundle.thumbnail(frame.image))).maps for frame in (a, b, cut)]
     stylizer.predict(a)
     stylizer.predict(b)
     assert smoother.average is not None

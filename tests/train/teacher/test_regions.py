@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from hueglass.infer.regions.regions import MASK_COLOURS, Mask
+from hueglass.infer.regions.masks import MASK_COLOURS, Mask
 from hueglass.train.teacher.regions import match_regions, resized, whole_pair
 
 NAMES = tuple(MASK_COLOURS)

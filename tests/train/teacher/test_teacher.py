@@ -14,7 +14,7 @@ from hueglass.config_file import read_config
 from hueglass.infer.errors import HueglassError, UsageError
 from hueglass.infer.grid import bilateral
 from hueglass.infer.grid.cpu import native
-from hueglass.infer.regions.regions import Mask
+from hueglass.infer.regions.masks import Mask
 from hueglass.train.features import Features, random_features
 from hueglass.train.matting_laplacian import MattingLaplacian
 from hueglass.train.teacher.config import TeacherConfig

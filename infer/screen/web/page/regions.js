@@ -1,5 +1,5 @@
-// What a segmenter finds, steady over time, and whose light each region takes: the same arithmetic as infer/regions.py,
-// infer/region_smoother.py and infer/look.py, whose comments say why.
+// What a segmenter finds, steady over time, and whose light each region takes: the same arithmetic as
+// infer/regions/regions.py, infer/regions/region_smoother.py and infer/model/look.py, whose comments say why.
 //
 // Regions are {maps, names}: maps (Float32Array) one after another, `side` x `side` each, summing to at most 1 in a
 // pixel. A look is {tones, codes, names, shares}: `tones` belong to the whole reference, `codes` to its regions, of which

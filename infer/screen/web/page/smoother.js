@@ -1,5 +1,6 @@
-// Coefficients that follow the light without flicker, and what finds cuts: the same arithmetic as infer/temporal.py and
-// infer/scene_cut.py, whose comments say why. Plain functions and classes: they run in a worker and in node alike.
+// Coefficients that follow the light without flicker, and what finds cuts: the same arithmetic as
+// infer/scene/smoother.py and infer/scene/scene_cut.py, whose comments say why. Plain functions and classes: they run in
+// a worker and in node alike.
 
 export const SECONDS = 0.35;
 const FAR = 0.05;
