@@ -17,8 +17,8 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from support.streets import picture_of_street
 
-from hueglass.datasets.street.film import render_street, street_scene
 from hueglass.infer.frame import Frame
 from hueglass.infer.grid.cpu import native
 from hueglass.infer.grid.yuv import YuvImage, to_rgb
@@ -49,13 +49,9 @@ def place() -> dict[str, str]:
     return {"cpu": model, "renderer": (*native.paths(), "numpy")[0], **versions}
 
 
-def street(time: float) -> np.ndarray:
-    return render_street(street_scene(0), time, WIDTH, HEIGHT)[0]
-
-
 def photographs(bundle: ModelBundle) -> Outputs:
     """Each look on one picture, with nothing known of it and with what the segmenter finds."""
-    frame = Frame(street(0.0), 0.0, 0)
+    frame = Frame(picture_of_street(0, 0.0, WIDTH, HEIGHT), 0.0, 0)
     segmenter = bundle.segmenter
     assert segmenter is not None
     regions = find_regions(segmenter, bundle.thumbnail(frame.image))
@@ -82,7 +78,7 @@ def write_clip(path: Path) -> None:
     with av.open(str(path), "w") as container:
         stream = container.add_stream("ffv1", rate=RATE, width=WIDTH, height=HEIGHT, pix_fmt="yuv420p")
         for i in range(FRAMES):
-            image = render_street(street_scene(i // 9), i / RATE, WIDTH, HEIGHT)[0]
+            image = picture_of_street(i // 9, i / RATE, WIDTH, HEIGHT)
             picture = av.VideoFrame.from_ndarray(image, format="rgb24").reformat(format="yuv420p")
             picture.pts, picture.time_base = i, Fraction(1, RATE)
             container.mux(stream.encode(picture))

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from support.streets import labels_of_street, picture_of_street
 
-from hueglass.datasets.street.film import render_street, street_scene
 from hueglass.infer.media.images import read_image, write_image
 from hueglass.infer.model.bundle import EMBEDDED, SEGMENTER, ModelBundle
 from hueglass.infer.model.look import embedded_looks, read_look
@@ -20,8 +20,8 @@ LOOK = embedded_looks()[0]
 @pytest.fixture(scope="module")
 def streets() -> tuple[np.ndarray, np.ndarray]:
     """A street, and another one under a red sky."""
-    image, _ = render_street(street_scene(3), 1.0, 320, 240)
-    other, labels = render_street(street_scene(4), 1.0, 320, 240)
+    image, other = (picture_of_street(seed, 1.0, 320, 240) for seed in (3, 4))
+    labels = labels_of_street(4, 1.0, 320, 240)
     red = np.where((labels == labels[2, 160])[..., None], (200, 60, 40), other)
     return image, red.astype(np.uint8)
 
@@ -104,8 +104,8 @@ def test_a_label_map_for_another_graph_is_refused(run: Callable, street: Path) -
 def test_a_tuned_look_is_a_look(run: Callable, street: Path, bundle: ModelBundle) -> None:
     pytest.importorskip("torch")
     Path("frames").mkdir()
-    for seed in range(12):
-        write_image(Path(f"frames/{seed}.png"), render_street(street_scene(seed), 1.0, 96, 72)[0])
+    for index in range(12):
+        write_image(Path(f"frames/{index}.png"), picture_of_street(3 + index // 6, 2.0 * index, 96, 72))
     outcome = run("train", "--tune", "ref.png", "-o", "a.look", "--on", "frames", "--minutes", "0.05")
     assert (outcome.status, outcome.err) == (0, "")
     assert "a.look: tuned on 2 frames" in outcome.out

@@ -22,9 +22,9 @@ import numpy as np
 import pytest
 from PIL import Image
 from support.browser import WEBGL, bytes_of, camera, chromium, picture_of, playwright, text_of, until, write_mjpeg
+from support.streets import picture_of_street
 
 from hueglass.commands.web import build_web, look_previews
-from hueglass.datasets.street.film import render_street, street_scene
 from hueglass.export import site
 from hueglass.infer.errors import HueglassError, UsageError
 from hueglass.infer.frame import Frame
@@ -76,7 +76,7 @@ def decoded(text: str, kind: type = np.float32) -> np.ndarray:
 @pytest.fixture(scope="module")
 def street() -> np.ndarray:
     """(401, 700, 3) uint8."""
-    return render_street(street_scene(3), 0, 700, 401)[0]
+    return picture_of_street(3, 0, 700, 401)
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import PIL.Image
 import pytest
+from support.streets import picture_of_street
 
-from hueglass.datasets.street.film import render_street, street_scene
 from hueglass.infer.errors import HueglassError, UsageError
 from hueglass.infer.frame import Frame
 from hueglass.infer.model.bundle import Manifest, ModelBundle
@@ -238,7 +238,7 @@ def test_no_jump_where_a_cross_fade_ends(bundle: ModelBundle) -> None:
     """Of looks that know other regions, on a frame with regions."""
     a, b = (find_look(name, bundle.manifest) for name in ("golden-hour", "moonlight"))
     assert set(a.names) - set(b.names)
-    image = render_street(street_scene(1), 0.0, 320, 240)[0]
+    image = picture_of_street(1, 0.0, 320, 240)
     stylizer = Stylizer(bundle, b, segmenter=bundle.segmenter)
     grids = []
     for look in (b, mix_looks(a, b, 1 - 1e-3, ""), a, mix_looks(a, b, 1e-3, "")):

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from support.streets import picture_of_street
 
-from hueglass.datasets.street.film import render_street, street_scene
 from hueglass.infer.errors import UsageError
 from hueglass.infer.frame import Frame
 from hueglass.infer.grid.bilateral import blend, identity_grid, render
@@ -89,7 +89,7 @@ def test_values() -> None:
 
 def test_a_protected_region_of_a_street(bundle: ModelBundle) -> None:
     """With the real model: the sky stays nearly as it is, the rest takes the look."""
-    image, _ = render_street(street_scene(5), 1.0, 320, 240)
+    image = picture_of_street(5, 1.0, 320, 240)
     look = find_look(LOOK, bundle.manifest)
     assert bundle.segmenter is not None
     regions = bundle.segmenter(bundle.thumbnail(image))
@@ -104,7 +104,7 @@ def test_a_protected_region_of_a_street(bundle: ModelBundle) -> None:
 
 
 def test_the_command_line(run: Callable, tmp_path: Path) -> None:
-    image, _ = render_street(street_scene(5), 1.0, 320, 240)
+    image = picture_of_street(5, 1.0, 320, 240)
     Image.fromarray(image).save(tmp_path / "in.png")
 
     def out(name: str, *options: str) -> np.ndarray:
@@ -129,7 +129,7 @@ def test_the_command_line(run: Callable, tmp_path: Path) -> None:
     ],
 )
 def test_the_command_line_refuses(run: Callable, tmp_path: Path, options: tuple[str, ...], message: str) -> None:
-    image, _ = render_street(street_scene(5), 1.0, 160, 120)
+    image = picture_of_street(5, 1.0, 160, 120)
     Image.fromarray(image).save(tmp_path / "in.png")
     outcome = run("photo", tmp_path / "in.png", tmp_path / "out.png", "--look", LOOK, *options)
     assert outcome.status == 2

@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
+from support.streets import picture_of_street
 
-from hueglass.datasets.street.film import render_street, street_scene
 from hueglass.infer.frame import Frame
 from hueglass.infer.grid.bilateral import blend, identity_grid
 from hueglass.infer.model.bundle import ModelBundle
@@ -64,7 +64,7 @@ def test_regions_are_found_once_in_a_period_and_at_cuts(bundle: ModelBundle, loo
         seen.append(index)
         return bundle.segmenter(thumbnail)
 
-    street = render_street(street_scene(0), 0.0, 160, 120)[0]
+    street = picture_of_street(0, 0.0, 160, 120)
     shots = [*(np.roll(street, 2 * i, 1) for i in range(5)), 255 - street[::-1], street]
     stylizer = Sight(segmenter, region_period=0.2).stylizer(bundle, look)  # type: ignore[arg-type]
     for index, (image, time) in enumerate(zip(shots, (0.0, 0.1, 0.19, 0.21, 0.3, 0.31, 0.0), strict=True)):
@@ -137,13 +137,13 @@ def test_a_picture_does_not_depend_on_the_one_before(bundle: ModelBundle, look: 
 @pytest.fixture(scope="module")
 def street_look(bundle: ModelBundle) -> Look:
     """Of a generated street whose regions the segmenter found."""
-    reference, _ = render_street(street_scene(5), 1.0, 160, 120)
+    reference = picture_of_street(5, 1.0, 160, 120)
     assert bundle.segmenter is not None
     return make_look(bundle, "street", reference // 2, bundle.segmenter(bundle.thumbnail(reference)))
 
 
 def test_regions_are_found_where_none_are_given(bundle: ModelBundle, street_look: Look) -> None:
-    frame = Frame(render_street(street_scene(6), 1.0, 160, 120)[0], 0.0, 0)
+    frame = Frame(picture_of_street(6, 1.0, 160, 120), 0.0, 0)
     assert bundle.segmenter is not None
     found = confident(bundle.segmenter(bundle.thumbnail(frame.image)))
     stylizer = Stylizer(bundle, street_look, segmenter=bundle.segmenter)
@@ -153,8 +153,8 @@ def test_regions_are_found_where_none_are_given(bundle: ModelBundle, street_look
 
 def test_found_regions_are_smoothed_until_a_cut(bundle: ModelBundle, street_look: Look) -> None:
     """The frame between two others has regions between theirs; the first frame of a shot has its own."""
-    a, b = (Frame(render_street(street_scene(6), t, 160, 120)[0], t, 0) for t in (1.0, 1.04))
-    cut = Frame(render_street(street_scene(8), 1.0, 160, 120)[0] // 3, 1.08, 2)
+    a, b = (Frame(picture_of_street(6, t, 160, 120), t, 0) for t in (1.0, 1.04))
+    cut = Frame(picture_of_street(8, 1.0, 160, 120) // 3, 1.08, 2)
     smoother = RegionSmoother(0.1)
     stylizer = Stylizer(bundle, street_look, smoother=Smoother(0), segmenter=bundle.segmenter, region_smoother=smoother)
     assert bundle.segmenter is not None

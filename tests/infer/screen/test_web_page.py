@@ -28,9 +28,9 @@ from support.browser import (
     write_mjpeg,
 )
 from support.places import ROOT
+from support.streets import picture_of_street
 
 from hueglass.commands import serve as serve_command
-from hueglass.datasets.street.film import street_clip
 from hueglass.infer.grid import bilateral
 from hueglass.infer.media.images import resized_square
 from hueglass.infer.model.bundle import ModelBundle
@@ -144,7 +144,7 @@ def assert_agree(got: np.ndarray, expected: np.ndarray) -> None:
 
 @pytest.fixture(scope="module")
 def frames() -> list[np.ndarray]:
-    return [frame.image for frame in street_clip(1, 8, WIDTH, HEIGHT)]
+    return [picture_of_street(0, index / 8, WIDTH, HEIGHT) for index in range(8)]
 
 
 @pytest.fixture(scope="module")

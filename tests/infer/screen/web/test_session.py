@@ -10,6 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from support.streets import picture_of_street
 from support.web_server import (
     LOOKS,
     SHAPE,
@@ -29,7 +30,6 @@ from support.web_server import (
     wait_for,
 )
 
-from hueglass.datasets.street.film import render_street, street_scene
 from hueglass.infer.frame import Frame
 from hueglass.infer.model import look as looks
 from hueglass.infer.model.bundle import ModelBundle
@@ -66,7 +66,7 @@ def test_grids_are_those_of_the_runtime(served: Served, bundle: ModelBundle) -> 
 def test_regions_are_found_smoothed_and_spared(start: Callable[..., Served], bundle: ModelBundle) -> None:
     """With a segmenter, of each client's frames and of what is uploaded."""
     sight = Sight(bundle.segmenter, Strength(1.0, {"sky": 0.0}), 0.2)
-    street, evening = (render_street(street_scene(seed), 0.0, 512, 512)[0] for seed in (0, 3))
+    street, evening = (picture_of_street(seed, 0.0, 512, 512) for seed in (0, 3))
     # Farther apart than the period in which regions are found once.
     shots = [bundle.thumbnail(np.roll(street, 4 * i, 1)) for i in range(4)]
     photograph = cv2.imencode(".png", evening)[1].tobytes()
