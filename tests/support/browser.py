@@ -2,7 +2,6 @@
 
 import base64
 import json
-import shutil
 import socket
 import struct
 import threading
@@ -15,10 +14,11 @@ from typing import Any, ClassVar
 
 import cv2
 import numpy as np
-import pytest
 
 from hueglass.infer.screen.web.headers import SERVER_HEADERS
 from hueglass.infer.screen.web.page_files import PAGE
+
+from .needs import needs_browser, needs_package
 
 TYPES = {
     ".html": "text/html",
@@ -41,18 +41,15 @@ def camera(clip: Path) -> tuple[str, ...]:
 
 @contextmanager
 def playwright() -> Iterator[Any]:
-    """What starts browsers; only one at a time. The test is skipped where it is not installed."""
-    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    with api.sync_playwright() as running:
+    """What starts browsers; only one at a time."""
+    with needs_package("playwright.sync_api").sync_playwright() as running:
         yield running
 
 
 @contextmanager
 def chromium(running: Any, *flags: str) -> Iterator[Any]:
-    """A headless browser of playwright; the test is skipped where the machine has none."""
-    path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if path is None:
-        pytest.skip("no Chromium on this machine")
+    """A headless browser of playwright."""
+    path = needs_browser()
     # The sandbox needs rights that containers lack; what is opened here are our own pages.
     browser = running.chromium.launch(executable_path=path, args=["--no-sandbox", *flags])
     try:
@@ -218,7 +215,7 @@ class _Pages(BaseHTTPRequestHandler):
 @contextmanager
 def serving(looks: dict[str, np.ndarray], photo: np.ndarray) -> Iterator[PageServer]:
     """A PageServer that answers until the end of the block."""
-    sockets = pytest.importorskip("websockets.sync.server", reason="websockets is not installed")
+    sockets = needs_package("websockets.sync.server")
     with PageServer(looks, photo) as server, sockets.serve(server.talk, "127.0.0.1", 0) as inner:
         server.sockets = inner.socket.getsockname()
         threads = [threading.Thread(target=one.serve_forever, daemon=True) for one in (server, inner)]

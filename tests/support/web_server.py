@@ -19,7 +19,6 @@ from typing import Any
 
 import cv2
 import numpy as np
-import pytest
 
 from hueglass.commands import serve as serve_command
 from hueglass.infer.model import look as looks
@@ -29,11 +28,13 @@ from hueglass.infer.scene.stylizer import Stylizer
 from hueglass.infer.screen.web import tls
 from hueglass.infer.screen.web.server import WebServer
 
+from .needs import needs_package
+
 for _package in ("starlette", "uvicorn", "cryptography", "segno"):
-    pytest.importorskip(_package, reason=f'{_package} is not installed: pip install "hueglass[web]"')
-connect = pytest.importorskip("websockets.sync.client").connect
-connect_async = pytest.importorskip("websockets.asyncio.client").connect
-exceptions = pytest.importorskip("websockets.exceptions")
+    needs_package(_package)
+connect = needs_package("websockets.sync.client").connect
+connect_async = needs_package("websockets.asyncio.client").connect
+exceptions = needs_package("websockets.exceptions")
 SIZE, SHAPE = 256, (8, 16, 16, 12)
 LOOKS = ["sunset", "moonlight", "winter"]
 PROCESS = """

@@ -1,6 +1,5 @@
 """Live: only the newest frame counts, cameras come and go, the window does what its keys say."""
 
-import shutil
 import subprocess
 import sys
 import threading
@@ -12,6 +11,7 @@ from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
+from support.needs import needs_screen
 
 from hueglass.commands.live import Flicker, Meter, Recorder, View, arranged, on_key
 from hueglass.infer.errors import HueglassError, UsageError
@@ -325,9 +325,9 @@ def test_refuses(run: Callable, options: tuple[str, ...], status: int, message: 
     assert message in outcome.err.splitlines()[-1]
 
 
-@pytest.mark.skipif(not (shutil.which("Xvfb") and shutil.which("xdotool")), reason="needs Xvfb and xdotool")
 def test_the_window_under_a_virtual_screen(media: ModuleType, tmp_path: Path) -> None:
     """Real key presses into a real window: a picture is written, and `q` ends it."""
+    needs_screen()
     clip = media.Clip(pts=list(range(50)), width=320, height=192).write(tmp_path / "in.mp4")
     screen = subprocess.Popen(["Xvfb", "-displayfd", "1", "-screen", "0", "800x600x24"], stdout=subprocess.PIPE)
     assert screen.stdout is not None
@@ -353,8 +353,10 @@ def test_the_window_under_a_virtual_screen(media: ModuleType, tmp_path: Path) ->
             time.sleep(0.5)
         assert live.poll() == 0
     finally:
-        live.kill()
-        screen.kill()
+        for process in (live, screen):
+            process.kill()
+            process.wait()
+        screen.stdout.close()
 
 
 def test_strength_is_kept_by_region(stylizer: Stylizer) -> None:

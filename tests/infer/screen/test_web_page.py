@@ -27,6 +27,7 @@ from support.browser import (
     until,
     write_mjpeg,
 )
+from support.needs import needs_package
 from support.places import ROOT
 from support.streets import picture_of_street
 
@@ -583,7 +584,7 @@ def test_another_model_wants_the_page_anew(show: Callable[..., Any], server: Pag
 
 def real_server(host: str, bundle: ModelBundle) -> Any:
     for package in ("starlette", "uvicorn", "cryptography", "segno"):
-        pytest.importorskip(package, reason=f'{package} is not installed: pip install "hueglass[web]"')
+        needs_package(package)
     return serve_command.build_server(host, 0, ["sunset", "moonlight"], bundle)
 
 
