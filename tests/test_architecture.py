@@ -1,120 +1,61 @@
 """The house as it is built: which way imports point, what the runtime never touches, what ends up in a wheel."""
 
-import ast
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
 from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
+from support.modules import FOLDERS, MODULES, ORDER, dotted, files, imports, layer, own_imports
+from support.places import ROOT
 
-ROOT = Path(__file__).parents[1]
-ORDER = ("infer", "datasets", "train", "export", "app")
-"""Each may import itself and what stands to its left. `app` is installed as `hueglass` itself."""
-FOLDERS = (*ORDER, "configs")
-"""`configs` holds data: whoever trains may look for it, and it imports nothing."""
 LIGHT = ("infer", "datasets")
 HEAVY = {"torch", "torchvision", "onnx", "scipy", "skimage", "yaml"}
 """What `train` and `export` may need and LIGHT never does."""
 SETUPTOOLS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
-SKIPPED = {"__pycache__", ".mypy_cache", ".ruff_cache"}
-
-
-def _files(folder: str) -> list[Path]:
-    return [p for p in sorted((ROOT / folder).rglob("*")) if p.is_file() and not SKIPPED & set(p.parts)]
-
-
-def _module(path: Path) -> str:
-    """The dotted name under which a file of the tree is imported."""
-    parts = path.relative_to(ROOT).with_suffix("").parts
-    parts = ("hueglass", *(parts[1:] if parts[0] == "app" else parts))
-    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-
-
-MODULES = {_module(path): path for folder in FOLDERS for path in _files(folder) if path.suffix == ".py"}
-
-
-def _layer(module: str) -> str:
-    """Which of FOLDERS a module lies in: hueglass.infer.model.look is of infer, hueglass.cli of app."""
-    second = module.split(".")[1:2]
-    return second[0] if second and second[0] in FOLDERS else "app"
-
-
-def _base(module: str, node: ast.ImportFrom) -> str:
-    """What stands after `from`, without leading dots."""
-    if node.level == 0:
-        return node.module or ""
-    package = module.split(".") if MODULES[module].name == "__init__.py" else module.split(".")[:-1]
-    parts = package[: len(package) - node.level + 1]
-    return ".".join([*parts, *([node.module] if node.module else [])])
-
-
-def _nodes(tree: ast.AST, inside_functions: bool) -> Iterator[ast.AST]:
-    for child in ast.iter_child_nodes(tree):
-        if inside_functions or not isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
-            yield child
-            yield from _nodes(child, inside_functions)
-
-
-def _imports(module: str, inside_functions: bool = True) -> set[str]:
-    """Modules that `module` imports: our own as the deepest module named, others as they are written."""
-    found = set()
-    for node in _nodes(ast.parse(MODULES[module].read_text()), inside_functions):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            base = _base(module, node)
-            names = {f"{base}.{alias.name}" for alias in node.names}
-            found |= {name if name in MODULES else base for name in names}
-    return found
-
-
-def _own(module: str, inside_functions: bool = True) -> set[str]:
-    return {name for name in _imports(module, inside_functions) if name.split(".")[0] == "hueglass"}
 
 
 def test_the_tree_was_read() -> None:
     """The tests below would hold on an empty tree."""
     assert len(MODULES) > 40
-    assert {_layer(module) for module in MODULES} == set(FOLDERS)
-    native = _own("hueglass.infer.grid.cpu.native")
+    assert {layer(module) for module in MODULES} == set(FOLDERS)
+    native = own_imports("hueglass.infer.grid.cpu.native")
     assert native == {f"hueglass.infer.{name}" for name in ("grid.bilateral", "grid.yuv", "errors")}
     named = {"hueglass.infer.grid.cpu.native", "hueglass.infer.regions.strength", "numpy"}
-    assert named <= _imports("hueglass.infer.scene.stylizer")
-    assert "hueglass.looks" in _own("hueglass.cli")
-    assert "hueglass.looks" not in _own("hueglass.cli", inside_functions=False)
+    assert named <= imports("hueglass.infer.scene.stylizer")
+    assert "hueglass.looks" in own_imports("hueglass.cli")
+    assert "hueglass.looks" not in own_imports("hueglass.cli", when_loaded=True)
 
 
 def test_imports_name_modules_that_exist() -> None:
-    assert {name for module in MODULES for name in _own(module)} <= set(MODULES)
+    assert {name for module in MODULES for name in own_imports(module)} <= set(MODULES)
 
 
 @pytest.mark.parametrize("module", MODULES)
 def test_imports_point_one_way(module: str) -> None:
-    layer = _layer(module)
-    allowed = {layer, *ORDER[: ORDER.index(layer)]} if layer in ORDER else {layer}
-    if layer in ("train", "export", "app"):
+    room = layer(module)
+    allowed = {room, *ORDER[: ORDER.index(room)]} if room in ORDER else {room}
+    if room in ("train", "export", "app"):
         allowed.add("configs")
     # The bare package runs before any module in it: taking its version from it adds no dependency.
-    version = {"hueglass"} if layer in ("train", "export") else set()
-    wrong = {name for name in _own(module) - version if _layer(name) not in allowed}
+    version = {"hueglass"} if room in ("train", "export") else set()
+    wrong = {name for name in own_imports(module) - version if layer(name) not in allowed}
     assert wrong == set()
 
 
 def test_the_bare_package_imports_nothing_of_ours_but_the_runtime() -> None:
     """Every module runs it first, so whatever it imports is imported everywhere."""
-    assert {_layer(name) for name in _own("hueglass")} <= {"infer"}
+    assert {layer(name) for name in own_imports("hueglass")} <= {"infer"}
 
 
-@pytest.mark.parametrize("module", [m for m in MODULES if _layer(m) in LIGHT])
+@pytest.mark.parametrize("module", [m for m in MODULES if layer(m) in LIGHT])
 def test_the_runtime_and_the_data_are_light(module: str) -> None:
-    assert {name.split(".")[0] for name in _imports(module)} & HEAVY == set()
+    assert {name.split(".")[0] for name in imports(module)} & HEAVY == set()
 
 
 def test_no_import_cycles() -> None:
-    graph = {module: _own(module, inside_functions=False) - {"hueglass"} for module in MODULES}
+    graph = {module: own_imports(module, when_loaded=True) - {"hueglass"} for module in MODULES}
     order = list(TopologicalSorter(graph).static_order())  # CycleError names the cycle
     names = ("hueglass.infer.errors", "hueglass.infer.scene.stylizer", "hueglass.commands.demo")
     assert [name for name in order if name in names] == list(names)
@@ -157,12 +98,12 @@ def test_the_runtime_runs_where_torch_cannot_be_imported() -> None:
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("(90, 160, 3) uint8 True")
     imported, loaded = done.stdout.split("True ")[1].split(" ", 1)
-    assert int(imported) >= sum(_layer(m) == "infer" for m in MODULES) - 1
+    assert int(imported) >= sum(layer(m) == "infer" for m in MODULES) - 1
     assert loaded.strip() == "[]"
 
 
 def _package(folder: Path) -> str:
-    return _module(folder / "__init__.py")
+    return dotted(folder / "__init__.py")
 
 
 def test_every_folder_of_modules_is_packaged() -> None:
@@ -177,7 +118,7 @@ def test_package_dir_maps_each_folder_of_the_top_level() -> None:
 
 
 def test_every_data_file_is_packaged() -> None:
-    data = [p for folder in FOLDERS for p in _files(folder) if p.suffix not in {".py", ".so", ".pyd", ".pyc"}]
+    data = [p for folder in FOLDERS for p in files(folder) if p.suffix not in {".py", ".so", ".pyd", ".pyc"}]
     patterns = SETUPTOOLS["package-data"]
     packages = {_package(path.parent): path.parent for path in MODULES.values()}
     packaged = {p for name, kinds in patterns.items() for kind in kinds for p in packages[name].glob(kind)}
@@ -192,12 +133,8 @@ def test_package_data_names_packages() -> None:
     assert SETUPTOOLS["package-data"]["hueglass"] == ["py.typed"]
 
 
-def test_no_drawer_for_odds_and_ends() -> None:
-    assert [path for path in MODULES.values() if path.stem in {"utils", "util", "helpers", "misc", "common"}] == []
-
-
 def test_nothing_points_outside_the_project() -> None:
-    written = [p for folder in FOLDERS for p in _files(folder) if p.suffix in {".py", ".cpp", ".yaml", ".md", ".json"}]
+    written = [p for folder in FOLDERS for p in files(folder) if p.suffix in {".py", ".cpp", ".yaml", ".md", ".json"}]
     texts = {p.relative_to(ROOT): p.read_text() for p in [*written, ROOT / "pyproject.toml", ROOT / "setup.py"]}
     outside = ("../" + "shared", "/" + "work/", "/" + "root/", "/" + "home/")
     assert {(str(p), s) for p, text in texts.items() for s in outside if s in text} == set()
