@@ -10,8 +10,7 @@ from rich.progress import TextColumn
 
 from hueglass.infer.errors import HueglassError
 from hueglass.infer.files import not_an_input
-from hueglass.infer.frame import AnyImage, Frame
-from hueglass.infer.grid.yuv import YuvImage
+from hueglass.infer.frame import AnyImage, Frame, YuvImage
 from hueglass.infer.media.video_sink import Encoding, VideoSink
 from hueglass.infer.media.video_source import VideoInfo, VideoSource
 from hueglass.infer.model.bundle import EMBEDDED, ModelBundle

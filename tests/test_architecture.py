@@ -21,7 +21,7 @@ def test_the_tree_was_read() -> None:
     assert len(MODULES) > 40
     assert {layer(module) for module in MODULES} == set(FOLDERS)
     native = own_imports("hueglass.infer.grid.cpu.native")
-    assert native == {f"hueglass.infer.{name}" for name in ("grid.bilateral", "grid.yuv", "errors")}
+    assert native == {f"hueglass.infer.{name}" for name in ("grid.bilateral", "grid.yuv", "errors", "frame")}
     named = {"hueglass.infer.grid.cpu.native", "hueglass.infer.regions.strength", "numpy"}
     assert named <= imports("hueglass.infer.scene.stylizer")
     assert "hueglass.looks" in own_imports("hueglass.cli")

@@ -19,15 +19,15 @@ import numpy as np
 import pytest
 from support.streets import picture_of_street
 
-from hueglass.infer.frame import Frame
+from hueglass.infer.frame import Frame, YuvImage
 from hueglass.infer.grid.cpu import native
-from hueglass.infer.grid.yuv import YuvImage, to_rgb
 from hueglass.infer.media.video_source import VideoSource
 from hueglass.infer.model.bundle import ModelBundle
 from hueglass.infer.model.look import embedded_looks, find_look
 from hueglass.infer.regions.segmenter import find_regions
 from hueglass.infer.scene.clip import stylize_clip
 from hueglass.infer.scene.stylizer import Sight, Stylizer
+from hueglass.infer.ycbcr import to_rgb
 
 KEPT = Path(__file__).with_name("kept_outputs.json")
 LIBRARIES = ("numpy", "opencv-python", "onnxruntime", "av")

@@ -20,9 +20,8 @@ from rich.console import Console
 from rich.table import Table
 
 from hueglass.infer.files import whole_file, writable_place
-from hueglass.infer.frame import Frame
+from hueglass.infer.frame import Frame, YuvImage
 from hueglass.infer.grid.cpu import native
-from hueglass.infer.grid.yuv import YuvImage
 from hueglass.infer.model.bundle import ModelBundle
 from hueglass.infer.model.look import assign, embedded_looks, find_look
 from hueglass.infer.regions.region_smoother import RegionSmoother

@@ -6,7 +6,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from hueglass.infer.media.images import reduced_size
+from hueglass.infer.resize import reduced_size
 
 LONGEST, QUALITY = 700, 85
 """Of the pictures on pages: pixels on the longer side, and JPEG's quality."""

@@ -15,8 +15,7 @@ import cv2
 import numpy as np
 
 from hueglass.infer.errors import HueglassError, UsageError
-from hueglass.infer.frame import Frame
-from hueglass.infer.grid.yuv import YuvImage
+from hueglass.infer.frame import Frame, YuvImage
 
 from .video_source import VideoSource
 

@@ -12,7 +12,7 @@ import numpy as np
 from av.video.reformatter import ColorPrimaries, ColorRange, ColorTrc, Interpolation, VideoReformatter
 
 from hueglass.infer.errors import HueglassError
-from hueglass.infer.grid.yuv import YuvImage
+from hueglass.infer.frame import YuvImage
 
 BT709, BT470BG, SMPTE170M = 1, 5, 6
 """Matrix numbers of ITU-T H.273, as in the files; the last two are both the matrix of BT.601."""

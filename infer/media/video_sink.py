@@ -15,8 +15,7 @@ from av.codec.context import Flags
 
 from hueglass.infer.errors import HueglassError, UsageError
 from hueglass.infer.files import disk_errors, temporary_beside, writable_place
-from hueglass.infer.frame import Frame
-from hueglass.infer.grid.yuv import YuvImage
+from hueglass.infer.frame import Frame, YuvImage
 
 from .colour import ColorConverter
 from .tracks import CopiedTracks

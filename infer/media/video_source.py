@@ -11,8 +11,7 @@ import av
 import numpy as np
 
 from hueglass.infer.errors import HueglassError
-from hueglass.infer.frame import Frame
-from hueglass.infer.grid.yuv import YuvImage
+from hueglass.infer.frame import Frame, YuvImage
 
 from .colour import ColorConverter, VideoColor, frame_color
 from .containers import clock_origin, matroska_cut_short, open_container, picture_stream, read_packets

@@ -15,13 +15,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 import hueglass.infer.models
 from hueglass.infer.errors import HueglassError, UsageError, first_problem
+from hueglass.infer.frame import YuvImage
 from hueglass.infer.grid.bilateral import check_coefficients
-from hueglass.infer.grid.yuv import YuvImage
-from hueglass.infer.grid.yuv import thumbnail as yuv_thumbnail
-from hueglass.infer.media.images import resized_square
 from hueglass.infer.network.graph import Graph, open_graph
 from hueglass.infer.regions.regions import SLOTS
 from hueglass.infer.regions.segmenter import Segmenter
+from hueglass.infer.thumbnail import thumbnail
 
 FORMAT = 3
 """Version of the bundle's lay-out. A bundle of another format is refused."""
@@ -133,10 +132,10 @@ class ModelBundle:
         path, size = self.folder / SEGMENTER, self.manifest.thumbnail
         return Segmenter(self._open(SEGMENTER), path, self.manifest.regions, (size, size), size // 2)
 
-    def thumbnail(self, image: np.ndarray | YuvImage) -> np.ndarray:
-        """The small copy (T, T, 3) uint8 sRGB of a frame, (H, W, 3) uint8 or Y'CbCr, that the networks look at."""
-        size = self.manifest.thumbnail
-        return yuv_thumbnail(image, size) if isinstance(image, YuvImage) else resized_square(image, size)
+    def thumbnail(self, image: np.ndarray | YuvImage, orientation: int = 1) -> np.ndarray:
+        """The small upright copy (T, T, 3) uint8 sRGB of a picture, (H, W, 3) uint8 or Y'CbCr, that the networks look
+        at; `orientation` as in `Frame`."""
+        return thumbnail(image, self.manifest.thumbnail, orientation)
 
     def predict(self, thumbnail: np.ndarray, maps: np.ndarray, codes: np.ndarray) -> np.ndarray:
         """Coefficients (depth, cells, cells, 12) for a thumbnail (T, T, 3) uint8, the maps of its regions

@@ -12,7 +12,8 @@ import cv2
 import numpy as np
 
 from hueglass.infer.errors import HueglassError, UsageError
-from hueglass.infer.media.images import picture_bytes, resized_square
+from hueglass.infer.media.images import picture_bytes
+from hueglass.infer.resize import resized_square
 
 from .regions import Regions, no_regions
 

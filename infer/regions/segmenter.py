@@ -14,7 +14,7 @@ import numpy as np
 
 from hueglass.infer.errors import HueglassError, UsageError
 from hueglass.infer.files import existing_file
-from hueglass.infer.media.images import resized_square
+from hueglass.infer.resize import resized_square
 
 from .label_map import MAX_CLASSES, MAX_SIDE, read_label_map
 from .regions import Regions, confident, present

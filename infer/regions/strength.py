@@ -12,7 +12,7 @@ import numpy as np
 
 from hueglass.infer.errors import UsageError
 from hueglass.infer.grid.bilateral import blend, guide_map, identity_grid
-from hueglass.infer.media.images import resized_square
+from hueglass.infer.resize import resized_square
 
 from .regions import Regions
 

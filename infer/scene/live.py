@@ -13,10 +13,9 @@ from types import TracebackType
 import numpy as np
 
 from hueglass.infer.errors import HueglassError
-from hueglass.infer.frame import Frame
+from hueglass.infer.frame import Frame, YuvImage
 from hueglass.infer.grid.bilateral import identity_grid
 from hueglass.infer.grid.cpu import native
-from hueglass.infer.grid.yuv import YuvImage
 from hueglass.infer.media.camera import Camera
 from hueglass.infer.model.look import Look, mix_looks
 

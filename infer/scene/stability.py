@@ -14,7 +14,7 @@ import numpy as np
 
 from hueglass.infer.grid.bilateral import identity_grid
 from hueglass.infer.grid.cpu import native
-from hueglass.infer.media.images import fitted
+from hueglass.infer.resize import fitted
 
 from .scene_cut import CutDetector
 

@@ -5,10 +5,9 @@ from functools import cached_property
 
 import numpy as np
 
-from hueglass.infer.frame import AnyImage, Frame
+from hueglass.infer.frame import AnyImage, Frame, YuvImage
 from hueglass.infer.grid.cpu import native
 from hueglass.infer.grid.cuda import kernels as cuda
-from hueglass.infer.grid.yuv import YuvImage
 from hueglass.infer.model.bundle import ModelBundle
 from hueglass.infer.model.look import Look, assign
 from hueglass.infer.regions.region_smoother import RegionSmoother

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from hueglass.datasets.masks import UNKNOWN
 from hueglass.datasets.photos import Photo
-from hueglass.infer.media.images import resized_square
+from hueglass.infer.resize import resized_square
 from hueglass.train.grades import GradeConfig, grade, random_grades
 from hueglass.train.student.samples import Chance, Crop, cut, shares_of
 

@@ -23,8 +23,8 @@ from torch import Tensor
 from hueglass.datasets.masks import UNKNOWN
 from hueglass.datasets.photos import Photo
 from hueglass.datasets.targets import Target
-from hueglass.infer.media.images import resized_square
 from hueglass.infer.regions.regions import REGION_NAMES, WHOLE
+from hueglass.infer.resize import resized_square
 from hueglass.train.grades import GradeConfig, grade, grade_regions, random_grades
 
 from .losses import box_blur

@@ -18,9 +18,10 @@ from hueglass.datasets.masks import camvid_regions
 from hueglass.datasets.pairs import Pair
 from hueglass.datasets.targets import Target, encode
 from hueglass.infer.errors import HueglassError, failure
-from hueglass.infer.media.images import read_image, reduced_size
+from hueglass.infer.media.images import read_image
 from hueglass.infer.regions.masks import Mask, read_labels
 from hueglass.infer.regions.regions import REGION_NAMES
+from hueglass.infer.resize import reduced_size
 from hueglass.train.features import Features, load_features
 from hueglass.train.grades import GradeConfig, grade, random_grades
 

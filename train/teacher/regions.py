@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from hueglass.infer.media.images import reduced_size
 from hueglass.infer.regions.masks import MINIMUM_PIXELS, Mask
 from hueglass.infer.regions.regions import WHOLE
+from hueglass.infer.resize import reduced_size
 
 MAX_AREA_RATIO = 100
 """Regions whose shares of their pictures differ more have little in common (Li et al. 2018, FastPhotoStyle)."""

@@ -15,7 +15,7 @@ import torch
 
 from hueglass.infer.errors import HueglassError, UsageError
 from hueglass.infer.grid.cpu.native import render
-from hueglass.infer.media.images import reduced_size
+from hueglass.infer.resize import reduced_size
 from hueglass.train.baselines import monge_kantorovich, per_region
 from hueglass.train.features import Features
 

@@ -14,11 +14,12 @@ from hueglass.export.cube import apply_table, fit_table, sample_pixels
 from hueglass.infer.errors import UsageError
 from hueglass.infer.files import whole_file, writable_place
 from hueglass.infer.frame import Frame
-from hueglass.infer.media.images import IMAGE_SUFFIXES, fitted, read_image
+from hueglass.infer.media.images import IMAGE_SUFFIXES, read_image
 from hueglass.infer.media.video_source import VideoSource
 from hueglass.infer.model.bundle import ModelBundle
 from hueglass.infer.model.look import Look, embedded_looks, find_look
 from hueglass.infer.regions.segmenter import Segmenter
+from hueglass.infer.resize import fitted
 from hueglass.infer.scene.clip import stylize_clip
 from hueglass.infer.scene.stability import SIDE, WarpMeter, settle
 from hueglass.infer.scene.stylizer import REGION_PERIOD, Sight, Stylizer

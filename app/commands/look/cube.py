@@ -14,11 +14,12 @@ from skimage.color import deltaE_ciede2000, rgb2lab
 from hueglass.export.cube import SUFFIX, apply_table, fit_table, sample_pixels, write_cube
 from hueglass.infer.files import existing_file, not_an_input, writable_place
 from hueglass.infer.frame import Frame
-from hueglass.infer.media.images import fitted, read_image
+from hueglass.infer.media.images import read_image
 from hueglass.infer.media.video_source import VideoSource
 from hueglass.infer.model.bundle import ModelBundle
 from hueglass.infer.regions.segmenter import Segmenter
 from hueglass.infer.regions.strength import Strength
+from hueglass.infer.resize import fitted
 from hueglass.infer.scene.stylizer import Stylizer
 from hueglass.looks import look_of
 

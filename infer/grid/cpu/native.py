@@ -13,8 +13,8 @@ from types import ModuleType
 import numpy as np
 
 from hueglass.infer.errors import HueglassError
+from hueglass.infer.frame import YuvImage
 from hueglass.infer.grid import bilateral, yuv
-from hueglass.infer.grid.yuv import YuvImage
 
 try:
     _render: ModuleType | None = importlib.import_module("._render", __package__)

@@ -29,9 +29,9 @@ from typing import Any
 import numpy as np
 
 from hueglass.infer.errors import HueglassError
+from hueglass.infer.frame import YuvImage
 from hueglass.infer.grid import bilateral
 from hueglass.infer.grid.cpu import native
-from hueglass.infer.grid.yuv import YuvImage
 
 DeviceArray = Any
 """A cupy.ndarray. CuPy is optional and imported where it is used, so that its own types are not known here."""

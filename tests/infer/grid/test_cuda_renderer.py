@@ -23,12 +23,13 @@ import pytest
 from support.cupy_on_cpu import CupyOnCpu
 from support.grids import CASES, assert_agree, expected, noise, random_grid
 
+from hueglass.infer import ycbcr
 from hueglass.infer.errors import HueglassError
+from hueglass.infer.frame import YuvImage
 from hueglass.infer.grid import bilateral, yuv
 from hueglass.infer.grid.cpu import native
 from hueglass.infer.grid.cuda import kernels as cuda
-from hueglass.infer.grid.yuv import YuvImage
-from hueglass.infer.media import images
+from hueglass.infer.resize import resized_square
 
 SHARE = 0.001
 """The share of values that may differ at all, by one level: only where a sum falls on a rounding boundary."""
@@ -60,7 +61,7 @@ def test_thumbnails_are_means_over_areas(cupy: Any, size: tuple[int, int]) -> No
     if min(size) >= 24:
         wanted = cv2.resize(image.astype(np.float32), (24, 24), interpolation=cv2.INTER_AREA)
         assert np.abs(found - wanted).max() <= 0.51
-        near = images.resized_square(image, 24).astype(int)
+        near = resized_square(image, 24).astype(int)
         assert np.abs(found - near).mean() < 12  # of noise, which is where the two differ most
     assert found.shape == (24, 24, 3)
 
@@ -236,7 +237,7 @@ def test_yuv_agrees_with_the_compiled_renderer(cupy: Any, matrix: int, full: boo
 @pytest.mark.parametrize("case", ["colour ramps", "pixels on cell centres", "uneven", "single cell", "ten depths"])
 def test_yuv_of_other_grids(cupy: Any, case: str) -> None:
     grid, pixels, _ = expected(case)
-    image = yuv.from_rgb(pixels / np.float32(255))
+    image = ycbcr.from_rgb(pixels / np.float32(255))
     for plane, reference in zip(rendered_nv12(cupy, grid, image), yuv.render(grid, image).planes, strict=True):
         assert_agree(plane, reference, SHARE)
 

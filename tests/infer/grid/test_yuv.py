@@ -7,13 +7,15 @@ from types import ModuleType
 import numpy as np
 import pytest
 
+from hueglass.infer import ycbcr
 from hueglass.infer.errors import HueglassError
+from hueglass.infer.frame import YuvImage
 from hueglass.infer.grid import bilateral, yuv
 from hueglass.infer.grid.cpu import native
-from hueglass.infer.grid.yuv import YuvImage
-from hueglass.infer.media.images import resized_square
 from hueglass.infer.media.video_sink import VideoSink
 from hueglass.infer.media.video_source import VideoSource
+from hueglass.infer.resize import resized_square
+from hueglass.infer.thumbnail import thumbnail
 
 KINDS = [(matrix, full) for matrix in (1, 5, 9) for full in (False, True)]
 
@@ -55,20 +57,20 @@ def assert_same(a: YuvImage, b: YuvImage) -> None:
 )
 def test_known_colours_of_bt601(colour: tuple, levels: tuple) -> None:
     """ITU-T BT.601's primaries at 8 bits, as every table has them."""
-    image = yuv.from_rgb(np.full((2, 2, 3), colour, np.float32), matrix=6)
+    image = ycbcr.from_rgb(np.full((2, 2, 3), colour, np.float32), matrix=6)
     assert tuple(int(plane[0, 0]) for plane in image.planes) == levels
-    np.testing.assert_allclose(yuv.to_rgb(image)[0, 0], colour, atol=0.01)
+    np.testing.assert_allclose(ycbcr.to_rgb(image)[0, 0], colour, atol=0.01)
 
 
 @pytest.mark.parametrize(("matrix", "full"), KINDS)
 def test_to_rgb_and_back(matrix: int, full: bool) -> None:
     colours = squares(40, 60)
-    np.testing.assert_allclose(yuv.to_rgb(yuv.from_rgb(colours, matrix, full)), colours, atol=0.012)
+    np.testing.assert_allclose(ycbcr.to_rgb(ycbcr.from_rgb(colours, matrix, full)), colours, atol=0.012)
 
 
 @pytest.mark.parametrize(("matrix", "full"), KINDS)
 def test_the_identity_changes_next_to_nothing(matrix: int, full: bool) -> None:
-    image = yuv.from_rgb(squares(40, 60), matrix, full)
+    image = ycbcr.from_rgb(squares(40, 60), matrix, full)
     for render in (yuv.render, native.render_yuv):
         assert max(d.max() for d in differences(image, render(bilateral.identity_grid(), image))) <= 1
 
@@ -90,7 +92,7 @@ def test_the_compiled_way_to_rgb_agrees(matrix: int, full: bool, size: tuple[int
     assert difference.max() <= 1
     assert np.count_nonzero(difference) <= max(1, 0.09 * difference.size)
     plain = native.render_to_rgb(bilateral.identity_grid(), image)
-    assert np.abs(plain - 255 * yuv.to_rgb(image)).max() <= 1
+    assert np.abs(plain - 255 * ycbcr.to_rgb(image)).max() <= 1
 
 
 @pytest.mark.skipif(not native.available(), reason="the compiled renderer was not built")
@@ -169,7 +171,7 @@ def test_the_thumbnail_is_that_of_the_picture_in_rgb(matrix: int, full: bool) ->
     smooth = np.stack(np.meshgrid(np.linspace(0.1, 0.9, 96), np.linspace(0.2, 0.7, 64)), -1)
     colours = np.concatenate([smooth, 1 - smooth[..., :1]], -1).astype(np.float32)
     wanted = resized_square((colours * 255 + 0.5).astype(np.uint8), 32)
-    found = yuv.thumbnail(yuv.from_rgb(colours, matrix, full), 32)
+    found = thumbnail(ycbcr.from_rgb(colours, matrix, full), 32)
     assert found.dtype == np.uint8
     assert np.abs(found.astype(int) - wanted).max() <= 3
 
@@ -184,7 +186,7 @@ def test_frames_of_a_file_as_decoded(media: ModuleType, tmp_path: Path) -> None:
     assert [(f.time, f.index, f.duration) for f in planar] == [(f.time, f.index, f.duration) for f in rgb]
     for a, b in zip(planar, rgb, strict=True):
         assert isinstance(a.image, YuvImage)
-        assert np.median(np.abs(255 * yuv.to_rgb(a.image) - b.image)) < 1  # chroma differs at the patches' edges
+        assert np.median(np.abs(255 * ycbcr.to_rgb(a.image) - b.image)) < 1  # chroma differs at the patches' edges
     with VideoSink(tmp_path / "b.mp4", info) as sink:
         for frame in planar:
             sink.write(frame)

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from support.cupy_on_cpu import CupyOnCpu, array_module
 
+from hueglass.infer import ycbcr
 from hueglass.infer.errors import HueglassError, UsageError
 from hueglass.infer.frame import Frame
-from hueglass.infer.grid import yuv
 from hueglass.infer.grid.cuda import kernels as cuda
 from hueglass.infer.model.bundle import ModelBundle
 from hueglass.infer.model.look import embedded_looks, find_look
@@ -122,7 +122,7 @@ def test_the_stylizer_renders_where_the_network_runs(on_cpu: CupyOnCpu, monkeypa
     real = cuda.render_host
     monkeypatch.setattr(cuda, "render_host", lambda *arguments: (rendered.append(1), real(*arguments))[1])
     image = scene(1, (90, 160))
-    planar = yuv.from_rgb(image.astype(np.float32) / 255)
+    planar = ycbcr.from_rgb(image.astype(np.float32) / 255)
     on_gpu, plain = Stylizer(bundle, look), Stylizer(ModelBundle(), look)
     monkeypatch.setattr(ModelBundle, "device", property(lambda self: "cuda" if self is bundle else "cpu"))
     found, wanted = (stylizer(Frame(image, 0.0, 0)).image for stylizer in (on_gpu, plain))

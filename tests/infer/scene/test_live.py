@@ -14,12 +14,11 @@ import pytest
 from support.needs import needs_screen
 
 from hueglass.commands.live import Flicker, Meter, Recorder, View, arranged, on_key
+from hueglass.infer import ycbcr
 from hueglass.infer.errors import HueglassError, UsageError
-from hueglass.infer.frame import Frame
-from hueglass.infer.grid import yuv
+from hueglass.infer.frame import Frame, YuvImage
 from hueglass.infer.grid.bilateral import identity_grid
 from hueglass.infer.grid.cpu import native
-from hueglass.infer.grid.yuv import YuvImage
 from hueglass.infer.media.camera import Camera, open_reader
 from hueglass.infer.media.images import read_image
 from hueglass.infer.media.video_source import VideoSource
@@ -232,7 +231,7 @@ def test_what_the_window_shows(stylizer: Stylizer) -> None:
 
 def test_planar_frames_are_shown_like_others(bundle: ModelBundle, stylizer: Stylizer) -> None:
     """A clip that plays as a camera is never converted to RGB before it is rendered."""
-    image = yuv.from_rgb(np.random.default_rng(0).random((48, 64, 3), np.float32))
+    image = ycbcr.from_rgb(np.random.default_rng(0).random((48, 64, 3), np.float32))
 
     def read() -> Iterator[YuvImage]:
         while True:
@@ -242,7 +241,7 @@ def test_planar_frames_are_shown_like_others(bundle: ModelBundle, stylizer: Styl
     with Camera(read) as camera, Live(camera, stylizer) as live:
         shown = live.next(timeout=10)
     assert shown is not None
-    assert np.abs(shown.original() - 255 * yuv.to_rgb(image)).max() <= 1
+    assert np.abs(shown.original() - 255 * ycbcr.to_rgb(image)).max() <= 1
     rendered = native.render(shown.grid, shown.original()).astype(int)
     assert np.abs(shown.image - rendered).mean() < 1
     view = View([stylizer.look], split=0.5)

@@ -33,8 +33,8 @@ from support.streets import picture_of_street
 
 from hueglass.commands import serve as serve_command
 from hueglass.infer.grid import bilateral
-from hueglass.infer.media.images import resized_square
 from hueglass.infer.model.bundle import ModelBundle
+from hueglass.infer.resize import resized_square
 
 LEVELS = 2
 SHARE = 0.001
