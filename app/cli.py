@@ -14,6 +14,7 @@ from typer.exceptions import TyperException
 
 from hueglass import __version__
 from hueglass.infer.errors import HueglassError, UsageError
+from hueglass.infer.smoothing import AHEAD, SECONDS
 
 _M_ARENA_MAX = -8
 """Of glibc's malloc.h."""
@@ -62,13 +63,9 @@ LabelMap = Annotated[
     Path | None, typer.Option("--labels", metavar="FILE", help="JSON: names of the segmenter's classes.")
 ]
 Smoothing = Annotated[float, typer.Option(min=0, max=10, help="Seconds over which the look settles; 0: none.")]
-SMOOTHING = 0.35
-"""`infer.scene.smoother.SECONDS`, which takes long to import."""
 Ahead = Annotated[
     float, typer.Option("--ahead", min=0, max=2, help="Seconds by which light is seen before it falls; 0: as live.")
 ]
-AHEAD = 0.25
-"""`infer.scene.clip.AHEAD`, likewise."""
 Weights = Annotated[Path | None, typer.Option(metavar="FILE", help="Of the network; downloaded if left out.")]
 OUTPUTS = typer.Argument(metavar="OUTPUTS", help="Folders with a method's pictures NN.png; or NAME=FOLDER.")
 PairsFolder = Annotated[
@@ -138,7 +135,7 @@ def video(
     labels: LabelMap = None,
     strength: Strength = 1.0,
     region: RegionStrengths = None,
-    smoothing: Smoothing = SMOOTHING,
+    smoothing: Smoothing = SECONDS,
     ahead: Ahead = AHEAD,
     codec: Annotated[
         str | None, typer.Option(metavar="NAME", help="h264, h265, vp9 or av1; the container's own if left out.")
@@ -203,7 +200,7 @@ def live(
     labels: LabelMap = None,
     strength: Strength = 1.0,
     region: RegionStrengths = None,
-    smoothing: Smoothing = SMOOTHING,
+    smoothing: Smoothing = SECONDS,
     virtual_camera: Annotated[bool, typer.Option("--virtual-camera", help="Send the pictures into a call.")] = False,
     window: Annotated[bool, typer.Option("--window/--no-window", help="Show them here.")] = True,
     folder: Annotated[Path, typer.Option("-o", "--out", metavar="DIR", help="For pictures and clips.")] = Path(),
@@ -240,7 +237,7 @@ def serve(
     segmenter: SegmenterFile = None,
     labels: LabelMap = None,
     region: RegionStrengths = None,
-    smoothing: Smoothing = SMOOTHING,
+    smoothing: Smoothing = SECONDS,
     model: Model = None,
     device: Device = "cpu",
 ) -> None:
@@ -574,7 +571,7 @@ def evaluate_video(
         list[str] | None, typer.Option(metavar="NAME", help="A look by name or .look file; repeat. Three if left out.")
     ] = None,
     auto_regions: AutoRegions = False,
-    smoothing: Smoothing = SMOOTHING,
+    smoothing: Smoothing = SECONDS,
     frames: Annotated[int, typer.Option(min=2, max=2000, help="Of each clip, at most.")] = 250,
     rate: Annotated[float, typer.Option(min=1, max=240, help="Frames a second of folders of pictures.")] = 15.0,
     offline: Annotated[

@@ -15,9 +15,9 @@ from hueglass.infer.media.video_sink import Encoding, VideoSink
 from hueglass.infer.media.video_source import VideoInfo, VideoSource
 from hueglass.infer.model.bundle import EMBEDDED, ModelBundle
 from hueglass.infer.regions.strength import Strength
-from hueglass.infer.scene.clip import AHEAD, stylize_clip
-from hueglass.infer.scene.smoother import SECONDS
+from hueglass.infer.scene.clip import stylize_clip
 from hueglass.infer.scene.stylizer import Sight, Stylizer
+from hueglass.infer.smoothing import AHEAD, SECONDS
 
 from .looks import check_strength, choose_segmenter, look_of, warn
 from .progress import counting_bar

@@ -24,9 +24,9 @@ from hueglass.infer.model.look import Look, embedded_looks
 from hueglass.infer.regions.segmenter import Segmenter
 from hueglass.infer.regions.strength import Strength
 from hueglass.infer.scene.live import Live, Shown
-from hueglass.infer.scene.smoother import SECONDS
 from hueglass.infer.scene.stability import flicker
 from hueglass.infer.scene.stylizer import Sight, Stylizer
+from hueglass.infer.smoothing import SECONDS
 from hueglass.looks import check_strength, look_of
 
 TITLE = "hueglass"

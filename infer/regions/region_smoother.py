@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import cv2
 import numpy as np
 
-from hueglass.infer.errors import UsageError
+from hueglass.infer.smoothing import checked_smoothing
 
 from .regions import Regions
 from .segmenter import LEAST_NAMED
@@ -40,8 +40,7 @@ class RegionSmoother:
     time: float = 0.0
 
     def __post_init__(self) -> None:
-        if not (0 <= self.seconds < 60):
-            raise UsageError(f"smoothing over {self.seconds} s, expected 0 to 60")
+        checked_smoothing(self.seconds)
 
     def update(self, regions: Regions, time: float, fresh: bool = False) -> Regions:
         """The regions that are there at `time` seconds, smoothed, given those of the frame.
@@ -64,10 +63,6 @@ class RegionSmoother:
         self.time = time
         names = tuple(name for name, p in zip(self.names, self.presence, strict=True) if p)
         return Regions(faded_maps(self.average, self.presence), names)
-
-    def reset(self) -> None:
-        """Forget everything: the next frame is the first."""
-        self.average = None
 
     def _starts_afresh(self, regions: Regions, time: float) -> bool:
         assert self.average is not None

@@ -18,15 +18,13 @@ from hueglass.infer.errors import UsageError
 from hueglass.infer.frame import AnyImage, Frame
 from hueglass.infer.grid.bilateral import blend
 from hueglass.infer.regions.regions import Regions
+from hueglass.infer.smoothing import AHEAD, MOST_AHEAD
 
 from .smoother import Smoother, Timed, look_ahead
 from .stylizer import Stylizer
 
 RATE = 15.0
 """Key frames a second, at most: more is not to be seen, and costs more than all the rest."""
-AHEAD = 0.25
-"""Seconds."""
-MOST_AHEAD = 2.0
 _TICK = 1e-3
 """Clocks that count milliseconds place frames a little too early or late."""
 WAITING = 4

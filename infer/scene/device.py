@@ -18,9 +18,10 @@ from hueglass.infer.grid.cuda import kernels as cuda
 from hueglass.infer.model.bundle import ModelBundle
 from hueglass.infer.model.look import Look, assign
 from hueglass.infer.regions.regions import no_regions
+from hueglass.infer.smoothing import SECONDS
 
 from .scene_cut import BINS, SIZE, THRESHOLD
-from .smoother import FAR, SECONDS
+from .smoother import FAR
 
 DeviceArray = Any
 

@@ -33,10 +33,6 @@ class CutDetector:
         backwards, self.time = time < self.time, time
         return before is None or backwards or _distance(before, after) > THRESHOLD
 
-    def reset(self) -> None:
-        """Forget everything: the next frame is the first."""
-        self.before = None
-
 
 def cut_score(before: np.ndarray, after: np.ndarray) -> float:
     """0 (the same picture) to 1 for two thumbnails (T, T, 3) uint8 sRGB.

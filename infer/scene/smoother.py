@@ -5,10 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hueglass.infer.errors import UsageError
 from hueglass.infer.grid.bilateral import blend
+from hueglass.infer.smoothing import SECONDS, checked_smoothing
 
-SECONDS = 0.35
 FAR = 0.05
 """Mean distance of coefficients that is a change of light. From the average of one scene it is .004 to .03, where the
 light falls to half .13 to .26."""
@@ -30,8 +29,7 @@ class Smoother:
     weight: float = 1.0
 
     def __post_init__(self) -> None:
-        if not (0 <= self.seconds < 60):
-            raise UsageError(f"smoothing over {self.seconds} s, expected 0 to 60")
+        checked_smoothing(self.seconds)
 
     def update(self, coefficients: np.ndarray, time: float, fresh: bool = False) -> np.ndarray:
         """The smoothed coefficients at `time` seconds, given the predicted ones; `fresh` at the start of a shot."""

@@ -14,9 +14,10 @@ from hueglass.infer.regions.region_smoother import RegionSmoother
 from hueglass.infer.regions.regions import Regions, confident, no_regions
 from hueglass.infer.regions.segmenter import Segmenter
 from hueglass.infer.regions.strength import Strength
+from hueglass.infer.smoothing import SECONDS
 
 from .scene_cut import CutDetector
-from .smoother import SECONDS, Smoother
+from .smoother import Smoother
 
 REGION_PERIOD = 0.2
 """Seconds: of a camera, whose frames cannot wait, regions are found five times a second. Clips are as steady by it."""

@@ -222,13 +222,6 @@ def test_starts_afresh(how: str) -> None:
     np.testing.assert_array_equal(smoother.presence, [1, 0])
 
 
-def test_reset() -> None:
-    smoother = RegionSmoother(10)
-    smoother.update(parts(0.7, 0.3), 0.0)
-    smoother.reset()
-    np.testing.assert_allclose(smoother.update(parts(0.2, 0.8), 0.04).maps, parts(0.2, 0.8).maps, atol=1e-6)
-
-
 def test_frames_without_regions() -> None:
     smoother = RegionSmoother()
     for i, regions in enumerate([no_regions(SIZE), no_regions(SIZE), parts(0.5, 0.5), no_regions(SIZE), parts(0, 0)]):

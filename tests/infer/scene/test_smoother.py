@@ -3,10 +3,8 @@
 import numpy as np
 import pytest
 
-from hueglass import cli
 from hueglass.infer.errors import UsageError
 from hueglass.infer.grid.bilateral import identity_grid
-from hueglass.infer.scene import clip as offline
 from hueglass.infer.scene.smoother import FAR, Smoother
 
 SHAPE = (2, 3, 3, 12)
@@ -48,11 +46,6 @@ def test_a_change_of_light_is_followed_faster_than_noise() -> None:
         smoother.update(level(0), 0.0)
         left.append(1 - float(smoother.update(level(step), 0.1).mean()) / step)
     assert left[0] - 0.1 > left[1] > left[2] + 0.2
-
-
-def test_the_command_line_has_the_same_default() -> None:
-    assert Smoother().seconds == cli.SMOOTHING
-    assert offline.AHEAD == cli.AHEAD
 
 
 def test_uneven_frame_times() -> None:
