@@ -1,6 +1,9 @@
 """The errors a user meets. Each message is one line that names the file or value and what was expected."""
 
-from pydantic import ValidationError
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # it takes long to import, and every command imports this
+    from pydantic import ValidationError
 
 
 class HueglassError(Exception):
@@ -11,7 +14,7 @@ class UsageError(HueglassError):
     """Wrong use: a missing file, an unknown look, a value out of range. Exit status 2."""
 
 
-def first_problem(error: ValidationError, whole: str = "the file") -> str:
+def first_problem(error: "ValidationError", whole: str = "the file") -> str:
     """The key that is wrong, and why; of several the first. `whole` stands for the key where none is to blame."""
     first = error.errors()[0]
     where = ".".join(map(str, first["loc"]))[:64] or whole
