@@ -49,6 +49,18 @@ def writable_place(path: str | os.PathLike[str], suffixes: tuple[str, ...] = ())
     return place
 
 
+def make_folder(folder: Path) -> None:
+    """Makes a folder for results, with its parents. UsageError if a file is in the way."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        raise UsageError(f"{folder}: is a file, expected a folder for the results") from None
+    except NotADirectoryError:
+        raise UsageError(f"{folder}: a file is in the way, expected a folder for the results") from None
+    except OSError as error:
+        raise HueglassError(f"{folder}: cannot be made: {error.strerror}") from None
+
+
 def not_an_input(target: str | os.PathLike[str], *inputs: str | os.PathLike[str]) -> None:
     """UsageError if writing `target` would overwrite one of the files that it is made of."""
     for path in inputs:

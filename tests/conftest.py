@@ -35,7 +35,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> C
     def command(*arguments: object) -> Outcome:
         monkeypatch.setattr(sys, "argv", ["hueglass", *map(str, arguments)])
         capfd.readouterr()
-        status = cli._run()
+        status = cli.run()
         return Outcome(status, *capfd.readouterr())
 
     return command

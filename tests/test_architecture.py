@@ -24,8 +24,8 @@ def test_the_tree_was_read() -> None:
     assert native == {f"hueglass.infer.{name}" for name in ("grid.bilateral", "grid.yuv", "errors", "frame")}
     named = {"hueglass.infer.grid.cpu.native", "hueglass.infer.regions.strength", "numpy"}
     assert named <= imports("hueglass.infer.scene.stylizer")
-    assert "hueglass.looks" in own_imports("hueglass.cli")
-    assert "hueglass.looks" not in own_imports("hueglass.cli", when_loaded=True)
+    assert "hueglass.jobs.photo" in own_imports("hueglass.commands.photo")
+    assert "hueglass.jobs.photo" not in own_imports("hueglass.commands.photo", when_loaded=True)
 
 
 def test_imports_name_modules_that_exist() -> None:
@@ -57,7 +57,7 @@ def test_the_runtime_and_the_data_are_light(module: str) -> None:
 def test_no_import_cycles() -> None:
     graph = {module: own_imports(module, when_loaded=True) - {"hueglass"} for module in MODULES}
     order = list(TopologicalSorter(graph).static_order())  # CycleError names the cycle
-    names = ("hueglass.infer.errors", "hueglass.infer.scene.stylizer", "hueglass.commands.demo")
+    names = ("hueglass.infer.errors", "hueglass.infer.scene.stylizer", "hueglass.jobs.demo")
     assert [name for name in order if name in names] == list(names)
     assert sorted(order) == sorted({*graph, *(name for names in graph.values() for name in names)})
 
@@ -75,7 +75,7 @@ import hueglass.datasets, hueglass.infer
 for package in (hueglass.infer, hueglass.datasets):
     for found in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
         importlib.import_module(found.name)
-for name in ("cli", "looks", "commands.demo"):
+for name in ("cli", "jobs.looks", "jobs.demo"):
     importlib.import_module("hueglass." + name)
 
 import numpy as np

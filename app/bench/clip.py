@@ -21,7 +21,7 @@ from hueglass.infer.errors import HueglassError
 from hueglass.infer.files import existing_file, whole_file, writable_place
 from hueglass.infer.media.video_source import VideoSource
 from hueglass.infer.model.look import embedded_looks
-from hueglass.progress import counting_bar
+from hueglass.progress import progress_bar
 
 from .stages import megabytes
 
@@ -73,7 +73,7 @@ def time_clip(clip: Path) -> ClipTiming:
     with VideoSource(clip) as source:
         info, frames = source.info, sum(1 for _ in source.as_decoded())
     plain, restyled, memory = [], [], []
-    with tempfile.TemporaryDirectory() as folder, counting_bar() as bar:
+    with tempfile.TemporaryDirectory() as folder, progress_bar() as bar:
         out = Path(folder) / "out.mp4"
         for _ in bar.track(range(ROUNDS), description="rounds"):
             plain.append(_timed([sys.executable, "-c", _TRANSCODE, str(clip), str(out)])[0])

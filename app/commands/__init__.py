@@ -1,1 +1,1 @@
-"""One file a command. Imports all of hueglass."""
+"""One file a command: its options, and a call. Light: what does the work is imported inside the functions."""

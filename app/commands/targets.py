@@ -1,137 +1,34 @@
-"""What the commands `pairs` and `targets` do: draw a manifest, run the teacher on it, say how it goes."""
+"""The command `targets`."""
 
-import sys
-import time
-from collections.abc import Iterable, Iterator
-from contextlib import closing
-from functools import partial
-from itertools import islice
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Annotated
 
-import numpy as np
+import typer
 
-from hueglass.config_file import read_config
-from hueglass.datasets.pairs import Pair, check_files, draw_pairs, read_pairs, write_pairs
-from hueglass.datasets.target_store import Store
-from hueglass.datasets.targets import Target, read_targets
-from hueglass.infer.errors import HueglassError, UsageError
-from hueglass.infer.files import writable_place
-from hueglass.infer.grid.cpu import native
-from hueglass.infer.media.images import write_image
-from hueglass.progress import counting_bar
-from hueglass.ray_cluster import on_ray
-from hueglass.reports.page import tile
-from hueglass.workers import in_processes
-
-if TYPE_CHECKING:  # drawing pairs needs no torch
-    from hueglass.train.teacher.pair_work import Outcome, Outcomes, Work
-
-LOG_SECONDS = 60
-"""How often a run that nobody watches writes a line."""
-MOST_FAILURES = 20
-"""In a row: a disk that is gone must not mark all that is left as failed."""
-SHEET_TARGETS = 24
-TILE = (180, 180)
+from hueglass.options import DATA, TeacherOptions
+from hueglass.process import need_torch
 
 
-def make_pairs(data: Path, manifest: Path, count: int, seed: int) -> None:
-    """Draw pairs from the data and write their manifest."""
-    if not data.is_dir():
-        raise UsageError(f"{data}: no such folder, expected the data")
-    writable_place(manifest)
-    pairs = draw_pairs(data, count, seed)
-    write_pairs(manifest, pairs)
-    labelled, graded = (sum(getattr(p, key) is not None for p in pairs) for key in ("label_kind", "grade_seed"))
-    print(f"{manifest}: {len(pairs)} pairs, {labelled} with regions, {graded} with a graded style")
+@dataclass(frozen=True, kw_only=True)
+class TargetOptions(TeacherOptions):
+    """How a manifest is worked through."""
+
+    config: Annotated[Path, typer.Option(metavar="FILE", help="The teacher's configuration, see configs/.")]
+    data: Annotated[Path, DATA]
+    workers: Annotated[int | None, typer.Option(min=1, max=1024, help="Processes; default: one a core.")] = None
+    ray: Annotated[str | None, typer.Option(metavar="ADDRESS", help="A Ray cluster to work on, or local.")] = None
+    retry: Annotated[bool, typer.Option("--retry", help="Try pairs that failed again.")] = False
 
 
-def run_targets(
-    manifest: Path,
-    folder: Path,
-    data: Path,
-    config: Path,
-    weights: Path | None,
-    device: str,
-    workers: int | None,
-    ray: str | None,
-    retry: bool,
+def targets(
+    manifest: Annotated[Path, typer.Argument(metavar="MANIFEST", help="What `pairs` wrote.")],
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="STORE", help="Folder for the targets.")],
+    *,
+    options: TargetOptions,
 ) -> None:
-    """Run the teacher on what is left of a manifest, into the store `folder`."""
-    from hueglass.train.teacher.config import TeacherConfig
-    from hueglass.train.teacher.pair_work import Work
+    """Run the teacher on every pair of a manifest; an interrupted run goes on where it stopped."""
+    need_torch()
+    from hueglass.jobs.targets import run_targets
 
-    if device != "cpu" and ray is not None:
-        raise UsageError(f"--device {device}: expected cpu where --ray is given")
-    absolute = None if weights is None else weights.resolve()  # other processes may stand elsewhere
-    work = Work(data.resolve(), read_config(config, TeacherConfig), absolute, device)
-    pairs = read_pairs(manifest)
-    check_files(pairs, data)
-    with Store(folder, work.identity()) as store:
-        if retry:
-            store.forget_failures()
-        left = _left(pairs, store)
-        with closing(_outcomes(left, work, workers or native.cores(), ray)) as outcomes:
-            _keep(_watched(outcomes, len(left)), store)
-        done, failed = len(store.done), store.failed
-    if not done:
-        raise HueglassError(f"{folder}: no target could be made: {next(iter(failed.values()))}")
-    write_image(folder / "sheet.png", sheet(islice(read_targets(folder), SHEET_TARGETS)))
-    print(f"{folder}: {done} targets, {len(failed)} failed" + (" (see failures.jsonl)" if failed else ""))
-
-
-def _keep(outcomes: "Iterable[Outcome]", store: Store) -> None:
-    """HueglassError once so many pairs in a row have failed that the fault is hardly theirs."""
-    streak = 0
-    for pair, outcome in outcomes:
-        if isinstance(outcome, bytes):
-            store.add(pair.name, outcome)
-            streak = 0
-            continue
-        store.fail(pair.name, str(outcome))
-        streak += 1
-        if streak == MOST_FAILURES:
-            raise HueglassError(f"the last {streak} pairs failed, go on with --retry: {outcome}")
-
-
-def _left(pairs: list[Pair], store: Store) -> list[Pair]:
-    """What is neither done nor failed. UsageError if the store holds a target of one of the names from another pair."""
-    for pair in pairs:
-        if pair.name in store.done and store.done[pair.name] != pair.model_dump(exclude_none=True):
-            raise UsageError(f"{store.folder}: its target {pair.name} is of another pair, expected a new folder")
-    return [p for p in pairs if p.name not in store.done and p.name not in store.failed]
-
-
-def _outcomes(pairs: list[Pair], work: "Work", workers: int, ray: str | None) -> "Outcomes":
-    from hueglass.train.teacher.pair_work import teach_in_batches, teach_pair
-
-    if ray is not None:
-        return on_ray(partial(teach_pair, work), pairs, ray, workers)
-    if work.device != "cpu":
-        return teach_in_batches(pairs, work)
-    return in_processes(partial(teach_pair, work), pairs, workers)
-
-
-def _watched(outcomes: "Iterable[Outcome]", total: int) -> "Iterator[Outcome]":
-    """The outcomes, shown as they pass: a bar on a terminal, else a line a minute."""
-    with counting_bar() as bar:
-        task = bar.add_task("targets", total=total)
-        began = last = time.monotonic()
-        failed = 0
-        for number, outcome in enumerate(outcomes, 1):
-            yield outcome
-            failed += not isinstance(outcome[1], bytes)
-            now = time.monotonic()
-            rate = 60 * number / (now - began)
-            text = f"targets, {failed} failed, {rate:.1f} a minute"
-            bar.update(task, completed=number, description=text)
-            if bar.disable and now - last > LOG_SECONDS:
-                print(f"{number} of {total} {text}, {(total - number) / rate:.0f} minutes left", file=sys.stderr)
-                last = now
-
-
-def sheet(targets: Iterable[Target]) -> np.ndarray:
-    """A contact sheet, uint8: content, style and target of two targets in a row."""
-    rows = [np.hstack([tile(x, TILE, 255) for x in (t.content, t.style, t.target)]) for t in targets]
-    rows += [np.full_like(rows[0], 255)] * (len(rows) % 2)
-    return np.vstack([np.hstack(rows[i : i + 2]) for i in range(0, len(rows), 2)])
+    run_targets(manifest, out, options)

@@ -1,71 +1,38 @@
-"""What the command `teach` does: one photograph by the whole optimisation of Deep Photo Style Transfer."""
+"""The command `teach`."""
 
-import warnings
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, Literal
 
-import numpy as np
+import typer
 
-from hueglass.config_file import read_config
-from hueglass.infer.errors import HueglassError
-from hueglass.infer.files import not_an_input, writable_place
-from hueglass.infer.media.images import IMAGE_SUFFIXES, read_image, write_image
-from hueglass.infer.regions.masks import read_mask
-from hueglass.progress import counting_bar
-from hueglass.train.features import Features, Name, load_features
-from hueglass.train.teacher.config import TeacherConfig
-from hueglass.train.teacher.regions import RegionPair, match_regions, reduced_mask, whole_pair
-from hueglass.train.teacher.teacher import Taught, check_picture, teach
-
-MASK_SIDE = 1024
-"""Masks of larger photographs are reduced to this many pixels before they are compared."""
+from hueglass.options import TeacherOptions
+from hueglass.process import need_torch
 
 
-def teach_photo(
-    content: Path,
-    style: Path,
-    target: Path,
-    masks: tuple[Path, Path] | None,
-    config: Path | None,
-    features: Name | None,
-    weights: Path | None,
-    device: str,
+@dataclass(frozen=True, kw_only=True)
+class TeachOptions(TeacherOptions):
+    """How one photograph is taught."""
+
+    masks: Annotated[
+        tuple[Path, Path] | None,
+        typer.Option(metavar="CONTENT_MASK STYLE_MASK", help="Which part is which, in both photographs."),
+    ] = None
+    config: Annotated[Path | None, typer.Option(metavar="FILE", help="Another setting, see configs/.")] = None
+    features: Annotated[
+        Literal["squeezenet", "vgg19"] | None, typer.Option(help="Network; the configuration's if left out.")
+    ] = None
+
+
+def teach(
+    content: Annotated[Path, typer.Argument(metavar="CONTENT", help="A photograph.")],
+    style: Annotated[Path, typer.Argument(metavar="STYLE", help="Photograph whose light to take.")],
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="OUT", help="Where the picture goes.")],
+    *,
+    options: TeachOptions,
 ) -> None:
-    """`content` in the light of `style`, to `target`, at the size of `content`."""
-    writable_place(target, IMAGE_SUFFIXES)
-    not_an_input(target, content, style, *(masks or ()))
-    settings = TeacherConfig() if config is None else read_config(config, TeacherConfig)
-    if features is not None:
-        settings = TeacherConfig.model_validate(settings.model_dump() | {"features": features})
-    pictures = [read_image(path) for path in (content, style)]
-    for path, picture in zip((content, style), pictures, strict=True):
-        check_picture(picture, str(path), settings.size)
-    regions = _regions(pictures, masks)
-    network = load_features(settings.features, weights, device)
-    taught = _watched(content, pictures, regions, settings, network)
-    write_image(target, taught.image)
-    print(f"{target}: " + ", ".join(f"{name} {value:.3g}" for name, value in taught.losses.items()))
+    """One photograph by the whole optimisation of Deep Photo Style Transfer: slower than `photo`, and more faithful."""
+    need_torch()
+    from hueglass.jobs.teach import teach_photo
 
-
-def _regions(pictures: list[np.ndarray], masks: tuple[Path, Path] | None) -> RegionPair:
-    sizes = [(picture.shape[0], picture.shape[1]) for picture in pictures]
-    if masks is None:
-        return whole_pair((1, 1), (1, 1))
-    read = [reduced_mask(read_mask(path, size), MASK_SIDE) for path, size in zip(masks, sizes, strict=True)]
-    regions = match_regions(*read)
-    if regions.unmatched:
-        missing = ", ".join(regions.unmatched)
-        warnings.warn(f"{masks[0]}: not in {masks[1]}: {missing}; takes the light of the whole style", stacklevel=1)
-    return regions
-
-
-def _watched(
-    path: Path, pictures: list[np.ndarray], regions: RegionPair, settings: TeacherConfig, network: Features
-) -> Taught:
-    """`teach` with a progress bar; errors name the photograph."""
-    with counting_bar() as bar:
-        task = bar.add_task(path.name, total=sum(stage.evaluations for stage in settings.stages))
-        try:
-            content, style = pictures
-            return teach(content, style, regions, settings, network, lambda done, _: bar.update(task, completed=done))
-        except HueglassError as error:
-            raise type(error)(f"{path}: {error}") from None
+    teach_photo(content, style, out, options)

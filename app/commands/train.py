@@ -1,54 +1,51 @@
-"""What the command `train` does: read the configuration, train, say how it goes."""
+"""The command `train`, for a network or, with --tune, for a look."""
 
-import time
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+import typer
 
-from hueglass.config_file import read_config
-from hueglass.train.loop import LoopConfig, Training, progress
-from hueglass.train.segmenter import train as segment
-from hueglass.train.student import distill
-
-LOG_SECONDS = 60
-"""How often a training that nobody watches writes a line."""
-CONFIGS: dict[str, type[LoopConfig]] = {"student": distill.TrainConfig, "segmenter": segment.SegmentConfig}
+from hueglass.infer.errors import UsageError
+from hueglass.options import DATA, ModelOptions
+from hueglass.process import need_torch
 
 
-class WhichNetwork(BaseModel):
-    """What has to be known of a configuration before it can be read: what it is for."""
+@dataclass(frozen=True, kw_only=True)
+class TuneOptions(ModelOptions):
+    """What belongs to --tune alone."""
 
-    model_config = ConfigDict(extra="ignore")
+    frames: Annotated[
+        Path | None, typer.Option("--on", metavar="DIR|CLIP", help="With --tune: what it will be used on.")
+    ] = None
+    mask: Annotated[Path | None, typer.Option(metavar="FILE", help="With --tune: REF's regions, by name.")] = None
+    minutes: Annotated[float, typer.Option(min=0.05, max=600, help="With --tune: for how long.")] = 3
 
-    network: Literal["student", "segmenter"] = "student"
 
+def train(
+    config: Annotated[Path | None, typer.Argument(metavar="CONFIG", help="A YAML file, see configs/.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("-o", "--out", metavar="DIR|X.look", help="Default: runs/ and CONFIG's name; REF's name.look."),
+    ] = None,
+    data: Annotated[Path | None, DATA] = None,
+    reference: Annotated[
+        Path | None, typer.Option("--tune", metavar="REF", help="Make a look of this photograph, and train it.")
+    ] = None,
+    *,
+    options: TuneOptions,
+) -> None:
+    """Train the student or the segmenter, or go on with an interrupted training; or tune a look to one photograph."""
+    need_torch()
+    if (config is None) == (reference is None):
+        raise UsageError("expected either CONFIG, for a network, or --tune REF, for a look")
+    if reference is not None:
+        from hueglass.jobs.tune import tune_look
 
-def run_training(config_path: Path, folder: Path, data: Path | None) -> None:
-    """Train by the configuration into `folder`, or go on with what is there."""
-    config = read_config(config_path, CONFIGS[read_config(config_path, WhichNetwork).network])
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
-        task = bar.add_task(str(folder), total=1.0)
-        last = time.monotonic()
+        tune_look(reference, out or Path(f"{reference.stem}.look"), options)
+    elif config is not None:
+        if options.frames is not None or options.mask is not None or options.model is not None:
+            raise UsageError("--on, --mask and --model belong to --tune")
+        from hueglass.jobs.train import run_training
 
-        def report(training: Training, losses: dict[str, float]) -> None:
-            nonlocal last
-            text = f"{folder} step {training.step}: loss {losses['total']:.4f}"
-            bar.update(task, completed=progress(training, config), description=text)
-            if not console.is_terminal and time.monotonic() - last > LOG_SECONDS:
-                print(text, flush=True)
-                last = time.monotonic()
-
-        training: Training
-        if isinstance(config, distill.TrainConfig):
-            training = distill.run(config, folder, data, report)
-        else:
-            assert isinstance(config, segment.SegmentConfig)
-            training = segment.run(config, folder, data, report)
-    print(f"{folder}: {training.step} steps in {training.seconds / 60:.0f} minutes")
-    for name, value in training.scores.items():
-        print(f"  {name:32} {value:8.3f}")
+        run_training(config, out or Path("runs") / config.stem, data)

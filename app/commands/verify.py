@@ -1,18 +1,28 @@
-"""What the command `verify` does: the checks of a bundle, as a table."""
+"""The command `verify`: the checks of a bundle, as a table."""
 
 from pathlib import Path
+from typing import Annotated
 
-from rich.console import Console
-from rich.table import Table
+import typer
 
-from hueglass.export.verify import verify_bundle
 from hueglass.infer.errors import HueglassError
-from hueglass.infer.model.bundle import EMBEDDED
+from hueglass.process import need_torch
 
 
-def run_verify(folder: Path | None) -> None:
-    """Print every check of a bundle, the embedded one if None. HueglassError if one is not as it should be."""
-    folder = folder or EMBEDDED
+def verify(
+    bundle: Annotated[
+        Path | None, typer.Argument(metavar="BUNDLE", help="A model bundle; the embedded one if left out.")
+    ] = None,
+) -> None:
+    """Check a model bundle: files, names, shapes, operators, and what it computes beside torch and numpy."""
+    need_torch()
+    from rich.console import Console
+    from rich.table import Table
+
+    from hueglass.export.verify import verify_bundle
+    from hueglass.infer.model.bundle import EMBEDDED
+
+    folder = bundle or EMBEDDED
     checks = verify_bundle(folder)
     table = Table(title=str(folder), title_justify="left")
     for column in ("graph", "what", "found", ""):

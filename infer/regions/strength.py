@@ -66,18 +66,3 @@ def at_vertices(values: np.ndarray, thumbnail: np.ndarray, shape: tuple[int, ...
     ]
     above, mass = (t + _NEIGHBOURS * t.sum(0) for t in totals)
     return (above / np.maximum(mass, 1e-9)).reshape(shape).astype(np.float32)
-
-
-def parse_regions(texts: list[str]) -> dict[str, float]:
-    """`NAME=STRENGTH` of the command line. UsageError for anything else, or a name that comes twice."""
-    found: dict[str, float] = {}
-    for text in texts:
-        name, _, number = text.partition("=")
-        try:
-            value = float(number)
-        except ValueError:
-            raise UsageError(f"--region {text}: expected NAME=STRENGTH, for example sky=0.5") from None
-        if not name or name in found:
-            raise UsageError(f"--region {text}: expected each name once, as in sky=0.5")
-        found[name] = value
-    return found

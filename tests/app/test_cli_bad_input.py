@@ -125,7 +125,7 @@ WRONG_USE = {
     "strength a word": ((*PHOTO, "--look", LOOK, "--strength", "much"), "'--strength'"),
     "smoothing": ((*VIDEO, "--look", LOOK, "--smoothing", "11"), "'--smoothing'"),
     "smoothing not a number": ((*VIDEO, "--look", LOOK, "--smoothing", "nan"), "'--smoothing'"),
-    "device": ((*PHOTO, "--look", LOOK, "--device", "tpu"), "device 'tpu', expected one of cpu, cuda"),
+    "device": ((*PHOTO, "--look", LOOK, "--device", "tpu"), "'tpu' is not one of 'cpu', 'cuda', 'tensorrt', "),
     "demo length": (("demo", "-o", "OUT", "--seconds", "nan"), "'--seconds'"),
     "demo on a file": (("demo", "-o", "in.png"), "in.png: is a file, expected a folder"),
     "command": (("fotograf",), "No such command 'fotograf'"),

@@ -14,10 +14,10 @@ import torch
 import torchvision
 from PIL import Image
 
-from hueglass.commands.evaluate import run as evaluate_run
-from hueglass.commands.evaluate.pairs import Bench, measure_pair
-from hueglass.commands.evaluate.run import Job, attempt_pair, method_config
 from hueglass.datasets.benchmark import OFFICIAL, OutputFolder, load_pair, output_folders, pair_names
+from hueglass.evaluation import slow_methods
+from hueglass.evaluation.pairs import Bench, measure_pair
+from hueglass.evaluation.slow_methods import Job, attempt_pair, method_config
 from hueglass.infer.errors import HueglassError, UsageError
 from hueglass.infer.media.images import read_image
 from hueglass.infer.model.bundle import EMBEDDED
@@ -274,7 +274,7 @@ def config(tmp_path: Path) -> Path:
 def test_a_slow_method_goes_on_where_it_was_left_and_past_what_fails(
     run: Callable, data: Path, weights: Path, config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(evaluate_run, "PROCESSES", 1)  # others would load torch anew
+    monkeypatch.setattr(slow_methods, "PROCESSES", 1)  # others would load torch anew
     broken, out = tmp_path / "broken", tmp_path / "out"
     for folder in ("content", "style", "content_mask", "style_mask", "official"):
         (broken / folder).mkdir(parents=True)

@@ -24,12 +24,13 @@ torch = pytest.importorskip("torch")
 
 from safetensors.torch import save_file
 
-from hueglass.commands import targets as targets_command
+from hueglass.commands.targets import TargetOptions
 from hueglass.config_file import read_config
 from hueglass.datasets.pairs import Pair, read_pairs, write_pairs
 from hueglass.datasets.targets import Target, decode, read_targets
 from hueglass.infer.errors import HueglassError
 from hueglass.infer.grid.bilateral import render
+from hueglass.jobs import targets as targets_command
 from hueglass.train.features import random_features
 from hueglass.train.teacher import pair_work as target_work
 from hueglass.train.teacher.config import TeacherConfig
@@ -157,8 +158,9 @@ def test_a_worker_that_is_killed_costs_nothing(world: World, run: Callable, tmp_
 KILL = """
 import os, signal, sys, time
 from pathlib import Path
-from hueglass import cli, target_work, targets_command
+from hueglass import cli
 from hueglass.datasets import target_store
+from hueglass.jobs import targets as targets_command
 
 target_store.SHARD = 4
 store, moments = Path(sys.argv[1]), [int(x) for x in sys.argv[2].split(",")]
@@ -171,7 +173,7 @@ def made():
 def run():
     child = os.fork()
     if not child:
-        os._exit(cli._run())
+        os._exit(cli.run())
     return child
 
 child = run()
@@ -189,7 +191,7 @@ for moment in moments:
     os.kill(child, signal.SIGKILL)
     status = os.waitpid(child, 0)[1]
     print(moment, os.WIFSIGNALED(status), made(), flush=True)
-sys.exit(cli._run())
+sys.exit(cli.run())
 """
 
 
@@ -218,9 +220,8 @@ def made(world: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(target_work, "BATCH", 3)
         patch.setattr(targets_command, "in_processes", lambda _, p, __: target_work.teach_in_batches(p, world.work()))
-        targets_command.run_targets(
-            world.manifest, store, world.data, world.config, world.weights, "cpu", None, None, False
-        )
+        options = TargetOptions(config=world.config, data=world.data, weights=world.weights)
+        targets_command.run_targets(world.manifest, store, options)
     return store
 
 

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hueglass.commands.look.cube import EVERYWHERE, measure_gaps
 from hueglass.export.cube import apply_table, fit_table, identity_table, sample_pixels, write_cube
 from hueglass.infer.errors import HueglassError, UsageError
 from hueglass.infer.model.bundle import ModelBundle
 from hueglass.infer.model.look import embedded_looks
+from hueglass.jobs.cube import EVERYWHERE, measure_gaps
 
 LOOK = embedded_looks()[0]
 

@@ -24,7 +24,6 @@ from PIL import Image
 from support.browser import WEBGL, bytes_of, camera, chromium, picture_of, playwright, text_of, until, write_mjpeg
 from support.streets import picture_of_street
 
-from hueglass.commands.web import build_web, look_previews
 from hueglass.export import site
 from hueglass.infer.errors import HueglassError, UsageError
 from hueglass.infer.frame import Frame
@@ -37,6 +36,7 @@ from hueglass.infer.regions.segmenter import find_regions, region_maps
 from hueglass.infer.scene.scene_cut import CutDetector, cut_score
 from hueglass.infer.scene.smoother import Smoother
 from hueglass.infer.scene.stylizer import Sight, Stylizer
+from hueglass.jobs.site import build_web, look_previews
 
 NAMES = ("golden-hour", "moonlight", "winter")
 BLANK = b"<!doctype html><meta charset=utf-8><title>empty</title>"

@@ -20,13 +20,14 @@ from typing import Any
 import cv2
 import numpy as np
 
-from hueglass.commands import serve as serve_command
+from hueglass.commands.serve import ServeOptions
 from hueglass.infer.model import look as looks
 from hueglass.infer.model.bundle import ModelBundle
 from hueglass.infer.scene.smoother import Smoother
-from hueglass.infer.scene.stylizer import Stylizer
+from hueglass.infer.scene.stylizer import Sight, Stylizer
 from hueglass.infer.screen.web import tls
 from hueglass.infer.screen.web.server import WebServer
+from hueglass.jobs.serve import build_server
 
 from .needs import needs_package
 
@@ -41,10 +42,11 @@ PROCESS = """
 import sys
 from hueglass.infer.model.bundle import ModelBundle
 from hueglass.infer.scene.stylizer import Sight
-from hueglass.commands.serve import build_server, serve
+from hueglass.commands.serve import ServeOptions
+from hueglass.jobs.serve import build_server, serve
 bundle = ModelBundle()
 sight = Sight(bundle.segmenter if "regions" in sys.argv else None)
-serve(*build_server("127.0.0.1", 0, ["sunset"], bundle, sight=sight), open_browser=False)
+serve(*build_server(ServeOptions(port=0, look=["sunset"]), bundle, sight), open_browser=False)
 """
 
 
@@ -104,8 +106,9 @@ class Served:
 def starting(bundle: ModelBundle, page: Path) -> Iterator[Callable[..., Served]]:
     running: list[Served] = []
 
-    def begin(host: str = "127.0.0.1", **options: Any) -> Served:
-        built, link, identity = serve_command.build_server(host, 0, LOOKS, bundle, page=page, **options)
+    def begin(host: str = "127.0.0.1", sight: Sight | None = None, **options: Any) -> Served:
+        wanted = ServeOptions(host=host, port=0, look=LOOKS, **options)
+        built, link, identity = build_server(wanted, bundle, sight, page)
         thread = threading.Thread(target=built.run)
         thread.start()
         running.append(Served(built, link, identity, thread))

@@ -14,8 +14,9 @@ from hueglass.infer.grid.bilateral import blend, identity_grid, render
 from hueglass.infer.model.bundle import ModelBundle
 from hueglass.infer.model.look import embedded_looks, find_look
 from hueglass.infer.regions.regions import Regions, no_regions
-from hueglass.infer.regions.strength import Strength, at_vertices, parse_regions
+from hueglass.infer.regions.strength import Strength, at_vertices
 from hueglass.infer.scene.stylizer import Stylizer
+from hueglass.options import parse_regions
 
 LOOK = embedded_looks()[0]
 SHAPE = (8, 16, 16, 12)

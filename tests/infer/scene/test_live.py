@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 from support.needs import needs_screen
 
-from hueglass.commands.live import Flicker, Meter, Recorder, View, arranged, on_key
 from hueglass.infer import ycbcr
 from hueglass.infer.errors import HueglassError, UsageError
 from hueglass.infer.frame import Frame, YuvImage
@@ -28,6 +27,7 @@ from hueglass.infer.regions.strength import Strength
 from hueglass.infer.scene.live import Fade, Live, Shown
 from hueglass.infer.scene.smoother import Smoother
 from hueglass.infer.scene.stylizer import Stylizer
+from hueglass.jobs.live import Flicker, Meter, Recorder, View, arranged, on_key
 
 SHAPE = (48, 64, 3)
 

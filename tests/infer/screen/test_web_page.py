@@ -31,10 +31,11 @@ from support.needs import needs_package
 from support.places import ROOT
 from support.streets import picture_of_street
 
-from hueglass.commands import serve as serve_command
+from hueglass.commands.serve import ServeOptions
 from hueglass.infer.grid import bilateral
 from hueglass.infer.model.bundle import ModelBundle
 from hueglass.infer.resize import resized_square
+from hueglass.jobs.serve import build_server
 
 LEVELS = 2
 SHARE = 0.001
@@ -585,7 +586,7 @@ def test_another_model_wants_the_page_anew(show: Callable[..., Any], server: Pag
 def real_server(host: str, bundle: ModelBundle) -> Any:
     for package in ("starlette", "uvicorn", "cryptography", "segno"):
         needs_package(package)
-    return serve_command.build_server(host, 0, ["sunset", "moonlight"], bundle)
+    return build_server(ServeOptions(host=host, port=0, look=["sunset", "moonlight"]), bundle)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])  # the second one: by TLS and with a token

@@ -11,11 +11,12 @@ from pathlib import Path
 import pytest
 from support.web_server import Served, deaf_client, exceptions, message, pictures, predicted, process
 
-from hueglass.commands import serve as serve_command
+from hueglass.commands.serve import ServeOptions
 from hueglass.infer.errors import HueglassError, UsageError
 from hueglass.infer.model.bundle import ModelBundle
 from hueglass.infer.screen.web import server
 from hueglass.infer.screen.web.server import listen
+from hueglass.jobs import serve as serve_job
 
 
 def test_what_cannot_be_served_is_one_line(
@@ -27,12 +28,12 @@ def test_what_cannot_be_served_is_one_line(
         with pytest.raises(UsageError, match="cannot listen"):
             listen(host, 0)
     with pytest.raises(UsageError, match="no look named 'nothing'"):
-        serve_command.build_server("127.0.0.1", 0, ["nothing"], bundle, page=page)
+        serve_job.build_server(ServeOptions(port=0, look=["nothing"]), bundle, page=page)
     with pytest.raises(HueglassError, match=r"no index\.html"):
-        serve_command.build_server("127.0.0.1", 0, [], bundle, page=tmp_path)
-    monkeypatch.setattr(serve_command, "_NEEDED", ("no_such_package",))
+        serve_job.build_server(ServeOptions(port=0), bundle, page=tmp_path)
+    monkeypatch.setattr(serve_job, "_NEEDED", ("no_such_package",))
     with pytest.raises(UsageError, match=r'no_such_package: pip install "hueglass\[web\]"'):
-        serve_command.build_server("127.0.0.1", 0, [], bundle)
+        serve_job.build_server(ServeOptions(port=0), bundle)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")

@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 from support.web_server import Served
 
-from hueglass.commands import serve as serve_command
+from hueglass.commands.serve import ServeOptions
 from hueglass.infer.errors import HueglassError, UsageError
 from hueglass.infer.model.bundle import ModelBundle
 from hueglass.infer.screen.web import tls
+from hueglass.jobs import serve as serve_job
 
 
 def test_ones_own_certificate(start: Callable[..., Served], tmp_path: Path) -> None:
@@ -32,7 +33,7 @@ def test_ones_own_certificate(start: Callable[..., Served], tmp_path: Path) -> N
     with pytest.raises(UsageError, match="no such file"):
         tls.read_identity(tmp_path / "nothing.pem", key)
     with pytest.raises(UsageError, match="--key without --certificate"):
-        serve_command.build_server("127.0.0.1", 0, [], ModelBundle(), None, key)
+        serve_job.build_server(ServeOptions(port=0, key=key), ModelBundle())
 
 
 def test_a_key_with_a_password_is_not_asked_for(tmp_path: Path) -> None:
@@ -56,14 +57,14 @@ def test_which_hosts_are_this_machine_alone() -> None:
 
 
 def test_what_is_printed(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    link = serve_command.link_to("fd00::7", 8787, "T0ken", True)
+    link = serve_job.link_to("fd00::7", 8787, "T0ken", True)
     assert link == "https://[fd00::7]:8787/?token=T0ken"
     identity = tls.make_identity(["127.0.0.1"])
-    serve_command.announce(link, identity)
+    serve_job.announce(link, identity)
     out = capsys.readouterr().out
     assert out.splitlines() == [link, f"certificate SHA-256 {identity.fingerprint}", "Ctrl-C ends it."]
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
-    serve_command.announce(link, identity)
+    serve_job.announce(link, identity)
     assert tls.qr_code(link) in capsys.readouterr().out
     assert tls.qr_code(link) != tls.qr_code(link + "x")
     assert len(tls.qr_code(link).splitlines()) > 12

@@ -1,55 +1,36 @@
-"""What the command `video` does with one clip; `video_folder` has many."""
+"""What the command `video` does with one clip; `clip_folder` has many."""
 
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from rich.progress import TextColumn
 
+from hueglass.commands.video import VideoOptions
 from hueglass.infer.errors import HueglassError
 from hueglass.infer.files import not_an_input
 from hueglass.infer.frame import AnyImage, Frame, YuvImage
 from hueglass.infer.media.video_sink import Encoding, VideoSink
 from hueglass.infer.media.video_source import VideoInfo, VideoSource
-from hueglass.infer.model.bundle import EMBEDDED, ModelBundle
-from hueglass.infer.regions.strength import Strength
 from hueglass.infer.scene.clip import stylize_clip
 from hueglass.infer.scene.stylizer import Sight, Stylizer
-from hueglass.infer.smoothing import AHEAD, SECONDS
+from hueglass.progress import progress_bar, warn
 
-from .looks import check_strength, choose_segmenter, look_of, warn
-from .progress import counting_bar
+from .looks import look_of
 
 
-@dataclass(frozen=True)
-class VideoOptions:
-    """How clips are converted: all that the command line says but their names. `style` is a photograph's path or a
-    look's name; `auto_regions`, `segmenter` and `labels` say how regions are found; with `compare` the left half of
-    the pictures stays as it is. It pickles, so that other machines can work by it."""
-
-    style: Path | str
-    auto_regions: bool = False
-    segmenter: Path | None = None
-    labels: Path | None = None
-    strength: Strength = field(default_factory=Strength)
-    smoothing: float = SECONDS
-    ahead: float = AHEAD
-    encoding: Encoding = field(default_factory=Encoding)
-    compare: bool = False
-    model: Path = EMBEDDED
-    device: str = "cpu"
-    precision: str = "fp32"
-
-    def stylizer(self) -> Stylizer:
-        """A new one, for one clip. Errors for whatever of the options does not fit."""
-        # One thread: decoder and encoder keep the other cores busy; threads that wait for each other waste them.
-        bundle = ModelBundle(self.model, self.device, 1, self.precision)
-        found = choose_segmenter(self.auto_regions, self.segmenter, self.labels, bundle)
-        check_strength(self.strength, () if found is None else found.names, found is not None)
-        look = look_of(self.style, None, found, bundle)
-        return Sight(found, self.strength, self.smoothing, region_period=0.0).stylizer(bundle, look)
+def clip_stylizer(options: VideoOptions, note: Callable[[str], None] = warn) -> Stylizer:
+    """A new one, for one clip; `note` is told where its network runs. Errors for whatever of the options does not
+    fit."""
+    style = options.choice()
+    # One thread: decoder and encoder keep the other cores busy; threads that wait for each other waste them.
+    bundle = options.open_bundle(1, note)
+    segmenter = options.find_segmenter(bundle)
+    strength = options.strengths(segmenter)
+    look = look_of(style, None, segmenter, bundle)
+    return Sight(segmenter, strength, options.smoothing, region_period=0.0).stylizer(bundle, look)
 
 
 def convert_video(source: Path, target: Path, options: VideoOptions, note: Callable[[str], None] = warn) -> None:
@@ -58,11 +39,10 @@ def convert_video(source: Path, target: Path, options: VideoOptions, note: Calla
     `note` is called with what the user should know. HueglassError, after everything that can be decoded was written,
     if frames were lost.
     """
-    not_an_input(target, source, options.style)
-    stylizer = options.stylizer()
-    if options.device != "cpu":
-        note(f"the network runs on {stylizer.bundle.device}")
-    with VideoSource(source) as clip, VideoSink(target, clip.info, source, options.encoding) as sink:
+    not_an_input(target, source, options.choice())
+    stylizer = clip_stylizer(options, note)
+    encoding = Encoding(options.codec, options.crf, options.preset)
+    with VideoSource(source) as clip, VideoSink(target, clip.info, source, encoding) as sink:
         for left_out in sink.left_out:
             note(f"{target}: left out {left_out}")
         with (
@@ -99,7 +79,7 @@ def side_by_side(before: Frame[AnyImage], after: Frame[AnyImage]) -> Frame[AnyIm
 @contextmanager
 def _progress(info: VideoInfo, title: str) -> Iterator[Callable[[], None]]:
     """Yields a function to call after every frame. Shows frames, speed and the time left; silent if not a terminal."""
-    with counting_bar(TextColumn("{task.fields[rate]:.0f} fps")) as progress:
+    with progress_bar(TextColumn("{task.fields[rate]:.0f} fps")) as progress:
         task = progress.add_task(title, total=info.frame_count, rate=0.0)
 
         def advance() -> None:

@@ -6,19 +6,19 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from hueglass.datasets.photos import SUFFIXES, load_photos, street_photos
+from hueglass.commands.train import TuneOptions
+from hueglass.datasets.photos import load_photos, street_photos
 from hueglass.infer.errors import UsageError
 from hueglass.infer.files import not_an_input, writable_place
-from hueglass.infer.media.images import read_image
+from hueglass.infer.media.images import READ_SUFFIXES, read_image
 from hueglass.infer.media.video_source import VideoSource
 from hueglass.infer.model.bundle import ModelBundle
 from hueglass.infer.model.look import SUFFIX, make_look, write_look
 from hueglass.infer.regions.masks import read_mask, regions_of
 from hueglass.infer.regions.regions import no_regions
 from hueglass.infer.regions.segmenter import find_regions
+from hueglass.progress import progress_bar
 from hueglass.train.checkpoint import load_weights
 from hueglass.train.student.tune import Scene, TuneConfig, distance, tune
 
@@ -30,13 +30,12 @@ UNSEEN = 10
 """So many frames are kept back, to say what the tuning is worth."""
 
 
-def tune_look(
-    reference: Path, out: Path, frames: Path | None, mask: Path | None, minutes: float, bundle: ModelBundle
-) -> None:
-    """Tune the look of `reference` on `frames` (a folder of pictures, a clip, or generated streets) into `out`.
+def tune_look(reference: Path, out: Path, options: TuneOptions) -> None:
+    """Tune the look of `reference` on frames (a folder of pictures, a clip, or generated streets) into `out`.
 
-    Regions come from the model's segmenter where it has one, the reference's from `mask` if given.
+    Regions come from the model's segmenter where it has one, the reference's from a mask if given.
     """
+    bundle, frames, mask = options.open_bundle(), options.frames, options.mask
     writable_place(out, (SUFFIX,))
     not_an_input(out, reference, *([mask] if mask is not None else []))
     image = read_image(reference)
@@ -51,9 +50,7 @@ def tune_look(
         raise UsageError(f"{frames}: {len(scenes)} frames, expected more than {UNSEEN}")
     order = np.random.default_rng(0).permutation(len(scenes))
     unseen, seen = ([scenes[i] for i in part] for part in (order[:UNSEEN], order[UNSEEN:]))
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+    with progress_bar(counted=False) as bar:
         task = bar.add_task(str(out), total=1.0)
         began = time.monotonic()
         tuned = tune(
@@ -61,7 +58,7 @@ def tune_look(
             look,
             style,
             seen,
-            TuneConfig(minutes=minutes),
+            TuneConfig(minutes=options.minutes),
             lambda done, loss: bar.update(task, completed=done, description=f"{out}: loss {loss:.4f}"),
         )
     write_look(out, tuned)
@@ -83,7 +80,7 @@ def _frames(path: Path | None, side: int) -> Iterator[np.ndarray]:
         yield from (photo.image for photo in street_photos(STREETS, side))
     elif path.is_dir():
         yield from (photo.image for photo in load_photos(path, 2 * side))
-    elif path.suffix.lower() in SUFFIXES:
+    elif path.suffix.lower() in READ_SUFFIXES:
         raise UsageError(f"{path}: is one picture, expected a folder of them or a clip")
     else:
         with VideoSource(path) as clip:

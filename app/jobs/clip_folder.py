@@ -12,15 +12,16 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
+from hueglass.commands.video import VideoOptions
 from hueglass.infer.errors import HueglassError, UsageError, failure
 from hueglass.infer.files import whole_file
 from hueglass.infer.grid.cpu import native
-from hueglass.infer.media.video_sink import VIDEO_SUFFIXES
+from hueglass.infer.media.video_sink import VIDEO_SUFFIXES, Encoding
+from hueglass.options import parse_regions
+from hueglass.progress import progress_bar, warn
+from hueglass.ray_cluster import on_ray
 
-from .clip_job import VideoOptions, convert_video
-from .looks import warn
-from .progress import counting_bar
-from .ray_cluster import on_ray
+from .clip import clip_stylizer, convert_video
 
 RECORD = "hueglass.json"
 CLIP_SUFFIXES = (*VIDEO_SUFFIXES, ".avi", ".mts", ".m2ts", ".ts", ".mpg", ".mpeg", ".wmv", ".flv", ".3gp", ".ogv")
@@ -46,7 +47,7 @@ def convert_folder(source: Path, target: Path, options: VideoOptions, ray: str |
     What is wrong with a clip is said, and the others go on. UsageError if `target` was begun with other settings;
     HueglassError at the end, if a clip failed.
     """
-    options.stylizer()  # what is wrong with the options is said once, before anything is begun
+    clip_stylizer(options, note=lambda _: None)  # what is wrong with the options is said once, before anything is begun
     clips = clips_of(source, target)
     _keep_settings(target, options)
     left = [clip for clip in clips if not clip.target.exists()]
@@ -98,7 +99,7 @@ def _in_turn(convert: "partial[Notes | HueglassError]", clips: Iterable[Clip]) -
 def _report(outcomes: Outcomes, total: int, shown: bool) -> int:
     """Says what the user should know of every clip, with a bar for all if `shown`; returns how many failed."""
     failed = 0
-    with counting_bar() as bar:
+    with progress_bar() as bar:
         task = bar.add_task("clips", total=total, visible=shown)
         for clip, outcome in outcomes:
             failed += isinstance(outcome, HueglassError)
@@ -110,7 +111,7 @@ def _report(outcomes: Outcomes, total: int, shown: bool) -> int:
 
 def _keep_settings(folder: Path, options: VideoOptions) -> None:
     """Writes them down in a new folder. UsageError if an old one was begun with others."""
-    settings = json.loads(json.dumps(asdict(options) | {"style": _identity(options.style)}, default=str))
+    settings = json.loads(json.dumps(_settings(options), default=str))
     path = folder / RECORD
     if not path.exists():
         folder.mkdir(exist_ok=True)
@@ -124,6 +125,18 @@ def _keep_settings(folder: Path, options: VideoOptions) -> None:
         raise UsageError(f"{path}: not what hueglass wrote, expected another output folder") from None
     if other:
         raise UsageError(f"{folder}: was begun with another {', '.join(other)}, expected the same or another folder")
+
+
+def _settings(options: VideoOptions) -> dict[str, object]:
+    """All that makes a clip what it becomes, under names that last."""
+    same = ("auto_regions", "segmenter", "labels", "smoothing", "ahead", "compare", "device", "precision")
+    return {
+        "style": _identity(options.choice()),
+        "strength": {"everywhere": options.strength, "regions": parse_regions(options.region or [])},
+        "encoding": asdict(Encoding(options.codec, options.crf, options.preset)),
+        "model": options.model_folder(),
+        **{name: getattr(options, name) for name in same},
+    }
 
 
 def _identity(style: Path | str) -> str:

@@ -3,15 +3,12 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from hueglass.datasets.street.film import render_street, street_scene
 from hueglass.export.site import build_site
 from hueglass.infer.model.bundle import ModelBundle
 from hueglass.infer.model.look import Look, embedded_looks, find_look
 from hueglass.infer.regions.segmenter import Segmenter
 from hueglass.infer.screen.web.shelf import Shelf
-
-PREVIEW = (480, 270)
-"""Width and height of the previews."""
+from hueglass.previews import street_picture
 
 
 def build_web(folder: Path, names: Sequence[str], bundle: ModelBundle, segmenter: Segmenter | None = None) -> None:
@@ -25,5 +22,5 @@ def build_web(folder: Path, names: Sequence[str], bundle: ModelBundle, segmenter
 
 def look_previews(bundle: ModelBundle, looks: Sequence[Look], segmenter: Segmenter | None = None) -> dict[str, bytes]:
     """The generated street in each look, as JPEG files: what `serve` shows."""
-    shelf = Shelf(bundle, looks, render_street(street_scene(0), 0.0, *PREVIEW)[0], segmenter)
+    shelf = Shelf(bundle, looks, street_picture(), segmenter)
     return {entry["name"]: shelf.preview(entry["name"]) or b"" for entry in shelf.entries()}

@@ -1,0 +1,1 @@
+"""The commands `study ...`: a blind survey of methods."""

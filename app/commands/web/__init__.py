@@ -1,0 +1,1 @@
+"""The commands `web ...`: the page for any web host."""

@@ -1,0 +1,18 @@
+"""What the command `evaluate held-out` does: how well a training knows grades that it has not seen."""
+
+from pathlib import Path
+
+from hueglass.train.checkpoint import load_weights
+from hueglass.train.student.distill import TrainConfig, load_data
+from hueglass.train.student.held_out import Scenes
+
+
+def evaluate_held_out(checkpoint: Path, data: Path | None) -> None:
+    """PSNR of a checkpoint on held-out self-supervised samples, beside global Monge-Kantorovich on the same ones."""
+    student, encoder, facts = load_weights(checkpoint)
+    config = TrainConfig.model_validate(facts["config"])
+    _, watched = load_data(config.data, data)
+    sizes = (config.student.thumbnail, config.student.slots)
+    scenes = Scenes.draw(watched.photos, watched.targets, *sizes, config.samples, batches=32)
+    for name, value in scenes.measure(student, encoder).items():
+        print(f"{name:32} {value:8.3f}")
