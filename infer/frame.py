@@ -73,3 +73,9 @@ class Frame(Generic[AnyImage]):
     index: int
     duration: float = 0.0
     orientation: int = 1
+
+
+def check_rgb(image: np.ndarray, name: str) -> None:
+    """HueglassError unless `image` is (H, W, 3) uint8; `name` is what it is called there."""
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
+        raise HueglassError(f"{name} is {image.dtype} {image.shape}, expected uint8 (height, width, 3)")

@@ -91,7 +91,7 @@ def slice_colours(grid: np.ndarray, colours: np.ndarray, rows: slice = slice(Non
 def render(grid: np.ndarray, image: np.ndarray) -> np.ndarray:
     """Slice and apply: the frame (H, W, 3) uint8 sRGB through the grid, rounded and clipped to uint8.
 
-    Slow and plain, in bands of rows so that memory stays bounded. The fast one is `native.render`.
+    Slow and plain, in bands of rows so that memory stays bounded. The fast ones are behind `renderer`.
     """
     height, width = image.shape[:2]
     out = np.empty_like(image)

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from hueglass.infer.grid.bilateral import identity_grid
-from hueglass.infer.grid.cpu import native
+from hueglass.infer.grid.renderer import host_renderer
 from hueglass.infer.resize import fitted
 
 from .scene_cut import CutDetector
@@ -72,10 +72,10 @@ class WarpMeter:
 def flicker(images: Sequence[np.ndarray], grids: Sequence[np.ndarray]) -> tuple[float, float]:
     """Of two frames in a row (H, W, 3) uint8 and their coefficients: the warping error as they are rendered, and as
     both would be through the first grid, which cannot flicker. Zeros across a cut."""
-    meter = WarpMeter()
+    meter, renderer = WarpMeter(), host_renderer(threads=1)
     for i, (image, grid) in enumerate(zip(images, grids, strict=True)):
         small = np.ascontiguousarray(fitted(image, SIDE, least=16))
-        meter.update(small, [native.render(g, small, threads=1) for g in (grid, grids[0])], float(i))
+        meter.update(small, [renderer.render(g, small) for g in (grid, grids[0])], float(i))
     return (meter.errors[0], meter.errors[1]) if meter.pairs else (0.0, 0.0)
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from hueglass.infer.errors import HueglassError, UsageError
-from hueglass.infer.grid.cpu.native import render
+from hueglass.infer.grid.renderer import host_renderer
 from hueglass.infer.resize import reduced_size
 from hueglass.train.baselines import monge_kantorovich, per_region
 from hueglass.train.features import Features
@@ -166,4 +166,4 @@ def _finish(full: np.ndarray, item: Item, output: np.ndarray, terms: dict[str, f
         return Taught(cv2.resize(pixels, full.shape[1::-1], interpolation=cv2.INTER_CUBIC), None, terms)
     # Departure: photorealistic outputs are lifted to the full size by the bilateral grid nearest to them.
     grid = project_on_grid(content, output, config.grid, config.grid_smoothness)
-    return Taught(render(grid, full), grid, terms)
+    return Taught(host_renderer().render(grid, full), grid, terms)

@@ -1,20 +1,18 @@
-"""The fast CPU renderer: `render` does what `bilateral.render` does, compiled and on all cores.
+"""The face of the compiled renderer: `render` does what `bilateral.render` does, fast and on all cores.
 
-The extension is optional. Where it is missing, `render` says so once and goes on through the numpy reference.
+The extension is optional; where `available()` is False nothing else here may be called. `renderer` chooses.
 """
 
-import functools
 import importlib
 import os
-import warnings
 from dataclasses import replace
 from types import ModuleType
 
 import numpy as np
 
 from hueglass.infer.errors import HueglassError
-from hueglass.infer.frame import YuvImage
-from hueglass.infer.grid import bilateral, yuv
+from hueglass.infer.frame import YuvImage, check_rgb
+from hueglass.infer.grid import bilateral
 
 try:
     _render: ModuleType | None = importlib.import_module("._render", __package__)
@@ -32,29 +30,22 @@ def paths() -> tuple[str, ...]:
     return tuple(_render.PATHS) if _render is not None else ()
 
 
-def render(
-    grid: np.ndarray, image: np.ndarray, out: np.ndarray | None = None, threads: int = 0, bgr: bool = False
-) -> np.ndarray:
+def render(grid: np.ndarray, image: np.ndarray, out: np.ndarray | None = None, threads: int = 0) -> np.ndarray:
     """The frame (H, W, 3) uint8 sRGB sliced through the grid (gd, gh, gw, 12), as uint8, in `out` if given.
 
-    `out` may be `image` itself, which then changes in place. `threads` 0 means one for each core; `bgr` says that
-    channels come in OpenCV's order. Agrees with `bilateral.render` to one level. HueglassError where an argument does
-    not fit.
+    `out` may be `image` itself, which then changes in place. `threads` 0 means one for each core. Agrees with
+    `bilateral.render` to one level. HueglassError where an argument does not fit.
     """
     grid = bilateral.check_coefficients(grid)
-    _check_frame(image, "the frame")
+    check_rgb(image, "the frame")
     threads = _checked_threads(threads)
     if out is None:
         out = np.empty(image.shape, np.uint8)
     else:
         _check_out(out, image)
-    if _render is None:
-        _warn_missing()
-        out[...] = bilateral.render(grid, image[..., ::-1])[..., ::-1] if bgr else bilateral.render(grid, image)
-        return out
     source = image if _in_rows(image) else np.ascontiguousarray(image)
     target = out if _writes_directly(out, source) else np.empty(image.shape, np.uint8)
-    _render.render(grid, source, target, threads, bgr)
+    _compiled().render(grid, source, target, threads)
     if target is not out:
         out[...] = target
     return out
@@ -67,12 +58,9 @@ def render_yuv(grid: np.ndarray, image: YuvImage, threads: int = 0) -> YuvImage:
     """
     grid = bilateral.check_coefficients(grid)
     threads = _checked_threads(threads)
-    if _render is None:
-        _warn_missing()
-        return yuv.render(grid, image)
     sources = _planes_in_rows(image)
     luma, cb, cr = out = [np.empty(plane.shape, np.uint8) for plane in sources]
-    _render.render_yuv(grid, sources, out, *image.weights, image.full_range, threads)
+    _compiled().render_yuv(grid, sources, out, *image.weights, image.full_range, threads)
     return replace(image, planes=(luma, cb, cr))
 
 
@@ -83,12 +71,15 @@ def render_to_rgb(grid: np.ndarray, image: YuvImage, threads: int = 0) -> np.nda
     """
     grid = bilateral.check_coefficients(grid)
     threads = _checked_threads(threads)
-    if _render is None:
-        _warn_missing()
-        return yuv.render_to_rgb(grid, image)
     out = np.empty((*image.shape, 3), np.uint8)
-    _render.render_yuv_to_rgb(grid, _planes_in_rows(image), out, *image.weights, image.full_range, threads)
+    _compiled().render_yuv_to_rgb(grid, _planes_in_rows(image), out, *image.weights, image.full_range, threads)
     return out
+
+
+def _compiled() -> ModuleType:
+    if _render is None:
+        raise HueglassError("the compiled renderer was not built, expected a C++ compiler at installation")
+    return _render
 
 
 def _planes_in_rows(image: YuvImage) -> list[np.ndarray]:
@@ -110,13 +101,8 @@ def _in_rows(array: np.ndarray) -> bool:
     return dense and (height == 1 or array.strides[0] >= width * pixel)
 
 
-def _check_frame(image: np.ndarray, name: str) -> None:
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
-        raise HueglassError(f"{name} is {image.dtype} {image.shape}, expected uint8 (height, width, 3)")
-
-
 def _check_out(out: np.ndarray, image: np.ndarray) -> None:
-    _check_frame(out, "out")
+    check_rgb(out, "out")
     if out.shape != image.shape:
         raise HueglassError(f"out is {out.shape}, expected the frame's {image.shape}")
     if not out.flags.writeable:
@@ -134,15 +120,3 @@ def cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-@functools.cache
-def _warn_missing() -> None:
-    warnings.warn(
-        "the compiled renderer is missing (no C++ compiler was found when hueglass was installed); "
-        "rendering goes on through numpy, which is many times slower. To fix it, install a C++ compiler "
-        "(g++, clang, Xcode or Visual Studio Build Tools) and install hueglass again with "
-        "pip's --force-reinstall --no-cache-dir",
-        RuntimeWarning,
-        stacklevel=3,
-    )

@@ -367,15 +367,13 @@ struct Plane {
     uint8_t* to(int64_t y) const { return out + y * out_stride; }
 };
 
-Row ordered(const Row& row, bool bgr) { return bgr ? Row{{row.plane[2], row.plane[1], row.plane[0]}} : row; }
-
-void render_triples(const Kernels& kernels, const Grid& grid, const Plane& plane, bool bgr, int64_t height,
-                    int64_t width, int threads) {
+void render_triples(const Kernels& kernels, const Grid& grid, const Plane& plane, int64_t height, int64_t width,
+                    int threads) {
     const Columns columns(grid, width);
     in_threads(grid, width, height, threads, [&](int64_t y, Scratch& s) {
-        kernels.load_triples(plane.from(y), ordered(s.in, bgr), width);
+        kernels.load_triples(plane.from(y), s.in, width);
         slice_row(kernels, grid, columns, y, height, s, s.out[0]);
-        kernels.store_triples(ordered(s.out[0], bgr), plane.to(y), width);
+        kernels.store_triples(s.out[0], plane.to(y), width);
     });
 }
 
@@ -404,12 +402,12 @@ void render_planes(const Kernels& kernels, const Grid& grid, const YuvMatrix& m,
 
 // From planes to triples: what a window shows needs no picture in between.
 void render_planes_to_triples(const Kernels& kernels, const Grid& grid, const YuvMatrix& m, const Plane in[3],
-                              const Plane& out, bool bgr, int64_t height, int64_t width, int threads) {
+                              const Plane& out, int64_t height, int64_t width, int threads) {
     const Columns columns(grid, width);
     in_threads(grid, width, height, threads, [&](int64_t y, Scratch& s) {
         kernels.load_yuv(m, in[0].from(y), in[1].from(y / 2), in[2].from(y / 2), s.in, width);
         slice_row(kernels, grid, columns, y, height, s, s.out[0]);
-        kernels.store_triples(ordered(s.out[0], bgr), out.to(y), width);
+        kernels.store_triples(s.out[0], out.to(y), width);
     });
 }
 
@@ -493,15 +491,14 @@ Grid grid_of(const py::array& grid) {
                         static_cast<int>(grid.shape(1)), static_cast<int>(grid.shape(2)));
 }
 
-void render(const py::array& grid, const py::array& image, py::array out, int threads, bool bgr,
-            const std::string& path) {
+void render(const py::array& grid, const py::array& image, py::array out, int threads, const std::string& path) {
     check_grid(grid);
     const Plane plane = check_pair(image, out, 3);
     check_threads(threads);
     const Kernels& kernels = choose_kernels(path);
     const int64_t height = image.shape(0), width = image.shape(1);
     py::gil_scoped_release unlocked;
-    render_triples(kernels, grid_of(grid), plane, bgr, height, width, threads);
+    render_triples(kernels, grid_of(grid), plane, height, width, threads);
 }
 
 using Planes = std::array<py::array, 3>;
@@ -528,7 +525,7 @@ void render_yuv(const py::array& grid, const Planes& in, Planes out, double kr, 
 }
 
 void render_yuv_to_rgb(const py::array& grid, const Planes& in, py::array out, double kr, double kb, bool full,
-                       int threads, bool bgr, const std::string& path) {
+                       int threads, const std::string& path) {
     check_grid(grid);
     for (const py::array& plane : in) check_bytes(plane, "image", 2);
     check_bytes(out, "out", 3);
@@ -543,8 +540,7 @@ void render_yuv_to_rgb(const py::array& grid, const Planes& in, py::array out, d
     const int64_t height = in[0].shape(0), width = in[0].shape(1);
     const Kernels& kernels = choose_kernels(path);
     py::gil_scoped_release unlocked;
-    render_planes_to_triples(kernels, grid_of(grid), make_matrix(kr, kb, full), planes, target, bgr, height, width,
-                             threads);
+    render_planes_to_triples(kernels, grid_of(grid), make_matrix(kr, kb, full), planes, target, height, width, threads);
 }
 
 std::vector<std::string> paths() {
@@ -560,7 +556,7 @@ PYBIND11_MODULE(_render, module) {
     module.attr("MAX_THREADS") = kMaxThreads;
     module.attr("PATHS") = paths();
     module.def("render", &render, py::arg("grid"), py::arg("image"), py::arg("out"), py::arg("threads") = 1,
-               py::arg("bgr") = false, py::arg("path") = "",
+               py::arg("path") = "",
                "Renders image (H, W, 3) uint8 sRGB through grid (gd, gh, gw, 12) float32 into out, which may be\n"
                "the image. `path` is one of PATHS, the first by default. ValueError: wrong arguments.");
     module.def("render_yuv", &render_yuv, py::arg("grid"), py::arg("planes"), py::arg("out"), py::arg("kr"),
@@ -568,7 +564,6 @@ PYBIND11_MODULE(_render, module) {
                "The same for planes Y' (H, W), Cb and Cr (half of it, rounded up), uint8, of luma weights kr and kb,\n"
                "in the full range 0 to 255 or the limited one.");
     module.def("render_yuv_to_rgb", &render_yuv_to_rgb, py::arg("grid"), py::arg("planes"), py::arg("out"),
-               py::arg("kr"), py::arg("kb"), py::arg("full"), py::arg("threads") = 1, py::arg("bgr") = false,
-               py::arg("path") = "",
+               py::arg("kr"), py::arg("kb"), py::arg("full"), py::arg("threads") = 1, py::arg("path") = "",
                "The same planes into out (H, W, 3) uint8 sRGB, which is clear of them.");
 }

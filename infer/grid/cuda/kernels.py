@@ -29,7 +29,7 @@ from typing import Any
 import numpy as np
 
 from hueglass.infer.errors import HueglassError
-from hueglass.infer.frame import YuvImage
+from hueglass.infer.frame import YuvImage, check_rgb
 from hueglass.infer.grid import bilateral
 from hueglass.infer.grid.cpu import native
 
@@ -178,6 +178,21 @@ def thumbnail(image: DeviceArray, size: int, stream: Stream | None = None) -> De
     return small
 
 
+def is_on_device(image: object) -> bool:
+    """Whether it is a CuPy array."""
+    return isinstance(image, _cupy().ndarray)
+
+
+def on_device(array: np.ndarray) -> DeviceArray:
+    """A copy of an array on the device."""
+    return _cupy().asarray(array)
+
+
+def on_host(array: DeviceArray) -> np.ndarray:
+    """A copy of an array of the device."""
+    return _cupy().asnumpy(array)
+
+
 def render_host(grid: np.ndarray, image: np.ndarray | YuvImage, bgr: bool = False) -> np.ndarray | YuvImage:
     """A picture of numpy through the grid (gd, gh, gw, 12) by way of the device, as a new picture of its kind.
 
@@ -188,7 +203,7 @@ def render_host(grid: np.ndarray, image: np.ndarray | YuvImage, bgr: bool = Fals
     cupy = _cupy()
     grid = bilateral.check_coefficients(grid)
     if not isinstance(image, YuvImage):
-        native._check_frame(image, "the frame")
+        check_rgb(image, "the frame")
     out = [np.empty(plane.shape, np.uint8) for plane in _planes_of(image)]
     height = image.shape[0]
     top, rows = 0, height
@@ -243,7 +258,7 @@ def _render_on_cpu(grid: np.ndarray, image: np.ndarray | YuvImage, bgr: bool) ->
         RuntimeWarning,
         stacklevel=3,
     )
-    return native.render_yuv(grid, image) if isinstance(image, YuvImage) else native.render(grid, image, bgr=bgr)
+    return native.render_yuv(grid, image) if isinstance(image, YuvImage) else native.render(grid, image)
 
 
 # ------------------------------------------------------------------------------- checked at the door

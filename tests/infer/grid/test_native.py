@@ -1,13 +1,9 @@
-"""The Python face of the compiled renderer: where results go, what it refuses, life without the extension.
+"""The Python face of the compiled renderer: where results go and what it refuses.
 
 That it computes the right thing is in test_bilateral_agree.
 """
 
-import importlib
-import sys
 import threading
-import warnings
-from types import ModuleType
 
 import numpy as np
 import pytest
@@ -28,15 +24,6 @@ def grid() -> np.ndarray:
 @pytest.fixture
 def image() -> np.ndarray:
     return np.random.default_rng(2).integers(0, 256, (61, 83, 3), dtype=np.uint8)
-
-
-@pytest.fixture
-def without_extension(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """`native`, imported anew where `_render` cannot be."""
-    monkeypatch.setitem(sys.modules, "hueglass.infer.grid.cpu._render", None)
-    monkeypatch.delitem(sys.modules, "hueglass.infer.grid.cpu.native")
-    monkeypatch.setattr("hueglass.infer.grid.cpu.native", native)  # the import below replaces it: put back afterwards
-    return importlib.import_module("hueglass.infer.grid.cpu.native")
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3, 64, 1000])
@@ -85,12 +72,6 @@ def test_any_strides_in_and_out(grid: np.ndarray, image: np.ndarray, view: objec
     untouched = image.copy()
     untouched[view] = expected
     np.testing.assert_array_equal(canvas, untouched)
-
-
-@pytest.mark.parametrize("threads", [1, 3])
-def test_bgr_is_rgb_the_other_way_round(grid: np.ndarray, image: np.ndarray, threads: int) -> None:
-    expected = native.render(grid, image)[..., ::-1]
-    np.testing.assert_array_equal(native.render(grid, image[..., ::-1].copy(), threads=threads, bgr=True), expected)
 
 
 @compiled
@@ -214,21 +195,3 @@ def test_extension_survives_wild_numbers(image: np.ndarray, value: float, path: 
     wild = np.full(bilateral.GRID_SHAPE, value, np.float32)
     wild[::2] *= -1
     native._render.render(wild, image, np.empty_like(image), 1, path=path)
-
-
-def test_without_the_extension_numpy_renders(
-    without_extension: ModuleType, grid: np.ndarray, image: np.ndarray
-) -> None:
-    assert not without_extension.available()
-    expected = bilateral.render(grid, image)
-    with pytest.warns(RuntimeWarning, match=r"no C\+\+ compiler was found when hueglass was installed"):
-        np.testing.assert_array_equal(without_extension.render(grid, image), expected)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")  # it says so once
-        assert without_extension.render(grid, image, out=image) is image
-    np.testing.assert_array_equal(image, expected)
-
-
-def test_without_the_extension_frames_are_still_checked(without_extension: ModuleType, grid: np.ndarray) -> None:
-    with pytest.raises(HueglassError, match="expected uint8"):
-        without_extension.render(grid, np.zeros((4, 4), np.uint8))
