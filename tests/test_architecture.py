@@ -21,8 +21,8 @@ def test_the_tree_was_read() -> None:
     assert len(MODULES) > 40
     assert {layer(module) for module in MODULES} == set(FOLDERS)
     native = own_imports("hueglass.infer.grid.cpu.native")
-    assert native == {f"hueglass.infer.{name}" for name in ("grid.bilateral", "grid.yuv", "errors", "frame")}
-    named = {"hueglass.infer.grid.cpu.native", "hueglass.infer.regions.strength", "numpy"}
+    assert native == {f"hueglass.infer.{name}" for name in ("grid.bilateral", "errors", "frame")}
+    named = {"hueglass.infer.grid.renderer", "hueglass.infer.regions.strength", "numpy"}
     assert named <= imports("hueglass.infer.scene.stylizer")
     assert "hueglass.jobs.photo" in own_imports("hueglass.commands.photo")
     assert "hueglass.jobs.photo" not in own_imports("hueglass.commands.photo", when_loaded=True)

@@ -26,7 +26,7 @@ from hueglass.infer.model.bundle import ModelBundle
 from hueglass.infer.model.look import embedded_looks, find_look
 from hueglass.infer.regions.segmenter import find_regions
 from hueglass.infer.scene.clip import stylize_clip
-from hueglass.infer.scene.stylizer import Sight, Stylizer
+from hueglass.infer.scene.stylizer import Stylizer, StylizerSettings
 from hueglass.infer.ycbcr import to_rgb
 
 KEPT = Path(__file__).with_name("kept_outputs.json")
@@ -66,7 +66,9 @@ def clips(bundle: ModelBundle, folder: Path) -> Outputs:
     path = folder / "clip.mkv"
     write_clip(path)
     for name in embedded_looks():
-        stylizer = Sight(bundle.segmenter, region_period=0.0).stylizer(bundle, find_look(name, bundle.manifest))
+        stylizer = StylizerSettings(bundle.segmenter, region_period=0.0).stylizer(
+            bundle, find_look(name, bundle.manifest)
+        )
         with VideoSource(path) as source:
             for frame, out in stylize_clip(stylizer, source.as_decoded()):
                 if frame.index % 5 == 3:

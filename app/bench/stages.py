@@ -25,7 +25,7 @@ from hueglass.infer.grid.cpu import native
 from hueglass.infer.model.bundle import ModelBundle
 from hueglass.infer.model.look import assign, embedded_looks, find_look
 from hueglass.infer.regions.region_smoother import RegionSmoother
-from hueglass.infer.regions.regions import confident
+from hueglass.infer.regions.regions import confident, no_regions
 from hueglass.infer.scene.scene_cut import CutDetector
 from hueglass.infer.scene.smoother import Smoother
 from hueglass.infer.scene.stylizer import Stylizer
@@ -98,8 +98,7 @@ def _stages(height: int, width: int) -> dict[str, Callable[[], object]]:
     bundle, clock = ModelBundle(), count()
     look = find_look(embedded_looks()[0], bundle.manifest)
     thumbnail = bundle.thumbnail(images[0])
-    still = Stylizer(bundle, look)
-    maps, codes = assign(look, still.no_regions(), bundle.manifest.slots)
+    maps, codes = assign(look, no_regions(bundle.manifest.thumbnail // 2), bundle.manifest.slots)
     grid = bundle.predict(thumbnail, maps, codes)
     out, turns, yuv_turns = np.empty_like(images[0]), cycle(images), cycle(planar)
     plain = Stylizer(bundle, look, smoother=Smoother())

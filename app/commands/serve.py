@@ -29,11 +29,11 @@ def serve(
 ) -> None:
     """A page that turns the browser of a phone, a headset or glasses into a window on the restyled world."""
     use_one_heap()
-    from hueglass.infer.scene.stylizer import Sight
+    from hueglass.infer.scene.stylizer import StylizerSettings
     from hueglass.jobs.serve import build_server
     from hueglass.jobs.serve import serve as run_server
 
     bundle = options.open_bundle()
     segmenter = options.find_segmenter(bundle)
-    sight = Sight(segmenter, options.strengths(segmenter), options.smoothing)
-    run_server(*build_server(options, bundle, sight), open_browser)
+    settings = StylizerSettings(segmenter, options.strengths(segmenter), options.smoothing)
+    run_server(*build_server(options, bundle, settings), open_browser)

@@ -22,7 +22,7 @@ from hueglass.infer.regions.segmenter import Segmenter
 from hueglass.infer.resize import fitted
 from hueglass.infer.scene.clip import stylize_clip
 from hueglass.infer.scene.stability import SIDE, WarpMeter, settle
-from hueglass.infer.scene.stylizer import REGION_PERIOD, Sight, Stylizer
+from hueglass.infer.scene.stylizer import REGION_PERIOD, Stylizer, StylizerSettings
 from hueglass.progress import progress_bar
 
 LOOKS = 3
@@ -58,7 +58,9 @@ class Measuring:
     def stylizer(self, look: Look) -> Stylizer:
         """A new one, at the start of a clip."""
         period = 0.0 if self.offline else REGION_PERIOD
-        return Sight(self.segmenter, smoothing=self.smoothing, region_period=period).stylizer(self.bundle, look)
+        return StylizerSettings(self.segmenter, smoothing=self.smoothing, region_period=period).stylizer(
+            self.bundle, look
+        )
 
 
 def evaluate_videos(clips: Sequence[Path], looks: Sequence[str], measuring: Measuring, path: Path | None) -> None:

@@ -15,7 +15,7 @@ from hueglass.infer.frame import AnyImage, Frame, YuvImage
 from hueglass.infer.media.video_sink import Encoding, VideoSink
 from hueglass.infer.media.video_source import VideoInfo, VideoSource
 from hueglass.infer.scene.clip import stylize_clip
-from hueglass.infer.scene.stylizer import Sight, Stylizer
+from hueglass.infer.scene.stylizer import Stylizer, StylizerSettings
 from hueglass.progress import progress_bar, warn
 
 from .looks import look_of
@@ -30,7 +30,7 @@ def clip_stylizer(options: VideoOptions, note: Callable[[str], None] = warn) -> 
     segmenter = options.find_segmenter(bundle)
     strength = options.strengths(segmenter)
     look = look_of(style, None, segmenter, bundle)
-    return Sight(segmenter, strength, options.smoothing, region_period=0.0).stylizer(bundle, look)
+    return StylizerSettings(segmenter, strength, options.smoothing, region_period=0.0).stylizer(bundle, look)
 
 
 def convert_video(source: Path, target: Path, options: VideoOptions, note: Callable[[str], None] = warn) -> None:

@@ -23,7 +23,7 @@ from hueglass.infer.media.video_source import VideoInfo
 from hueglass.infer.model.look import Look, embedded_looks
 from hueglass.infer.scene.live import Live, Shown
 from hueglass.infer.scene.stability import flicker
-from hueglass.infer.scene.stylizer import Sight, Stylizer
+from hueglass.infer.scene.stylizer import Stylizer, StylizerSettings
 
 from .looks import look_of
 
@@ -86,7 +86,7 @@ class Flicker:
 
 
 def _flicker(before: Shown, after: Shown) -> tuple[float, float]:
-    return flicker([before.original(), after.original()], [before.grid, after.grid])
+    return flicker([before.original, after.original], [before.grid, after.grid])
 
 
 class Figures(NamedTuple):
@@ -172,7 +172,7 @@ def start_live(options: LiveOptions) -> None:
     strength = options.strengths(segmenter)
     styles: list[str | Path] = [*(options.look or []), *(options.style or [])] or [*embedded_looks()]
     looks = [look_of(style, None, segmenter, bundle) for style in styles]
-    stylizer = Sight(segmenter, strength, options.smoothing).stylizer(bundle, looks[0])
+    stylizer = StylizerSettings(segmenter, strength, options.smoothing).stylizer(bundle, looks[0])
     width, height = options.size or (None, None)
     camera = Camera(open_reader(options.camera, width, height, options.rate))
     for line in run_live(camera, stylizer, looks, options):
@@ -310,7 +310,7 @@ def arranged(
     image = shown.image
     if view.split is not None:
         x = round(view.split * image.shape[1])
-        image = np.concatenate([shown.original()[:, :x], image[:, x:]], 1)
+        image = np.concatenate([shown.original[:, :x], image[:, x:]], 1)
         if not clean and 0 < x < image.shape[1]:
             image[:, max(x - 1, 0) : x + 1] = 255
     if view.mirror:

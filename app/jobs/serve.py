@@ -10,7 +10,7 @@ from hueglass.commands.serve import ServeOptions
 from hueglass.infer.errors import UsageError
 from hueglass.infer.model.bundle import ModelBundle
 from hueglass.infer.model.look import embedded_looks, find_look
-from hueglass.infer.scene.stylizer import Sight
+from hueglass.infer.scene.stylizer import StylizerSettings
 from hueglass.infer.screen.web.app import web_app
 from hueglass.infer.screen.web.clients import PredictionQueue
 from hueglass.infer.screen.web.guard import Access
@@ -43,7 +43,7 @@ def serve(server: WebServer, link: str, identity: Identity | None, open_browser:
 
 
 def build_server(
-    options: ServeOptions, bundle: ModelBundle, sight: Sight | None = None, page: Path = PAGE
+    options: ServeOptions, bundle: ModelBundle, sight: StylizerSettings | None = None, page: Path = PAGE
 ) -> tuple[WebServer, str, Identity | None]:
     """The server, listening already, the link to its page, and what it shows over TLS.
 
@@ -54,7 +54,7 @@ def build_server(
     require_packages()
     if options.key is not None and options.certificate is None:
         raise UsageError("--key without --certificate, expected both or neither")
-    files, sight = read_page(page), sight or Sight()
+    files, sight = read_page(page), sight or StylizerSettings()
     looks = [find_look(name, bundle.manifest) for name in options.look or embedded_looks()]
     names, identity = names_of(options.host), _identity(options)
     token = None if is_loopback(options.host) else new_token()

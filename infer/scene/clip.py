@@ -17,11 +17,10 @@ import numpy as np
 from hueglass.infer.errors import UsageError
 from hueglass.infer.frame import AnyImage, Frame
 from hueglass.infer.grid.bilateral import blend
-from hueglass.infer.regions.regions import Regions
 from hueglass.infer.smoothing import AHEAD, MOST_AHEAD
 
 from .smoother import Smoother, Timed, look_ahead
-from .stylizer import Stylizer
+from .stylizer import Step, Stylizer
 
 RATE = 15.0
 """Key frames a second, at most: more is not to be seen, and costs more than all the rest."""
@@ -34,14 +33,16 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True)
 class Key:
-    """A key frame: its thumbnail, regions and coefficients, whether it begins a shot, and the `frames` from it to the
-    next key, itself the first."""
+    """A key frame: what it led to, its coefficients, smoothed in time, and the `frames` from it to the next key, itself
+    the first."""
 
-    thumbnail: np.ndarray
-    regions: Regions
+    step: Step
     grid: np.ndarray
-    fresh: bool
     frames: list[Frame] = field(default_factory=list)
+
+    @property
+    def fresh(self) -> bool:
+        return self.step.fresh
 
     @property
     def time(self) -> float:
@@ -68,15 +69,14 @@ def key_frames(stylizer: Stylizer, frames: Iterable[Frame], rate: float) -> Iter
     """The key frames of a clip, each with what the network predicts for it."""
     key: Key | None = None
     for frame in frames:
-        thumbnail = stylizer.bundle.thumbnail(frame.image)
-        fresh = stylizer.cuts.update(thumbnail, frame.time)
-        if key is not None and not fresh and frame.time - key.time < 1 / rate - _TICK:
+        step = stylizer.step(frame, not_before=-np.inf if key is None else key.time + 1 / rate - _TICK)
+        if step is None:
+            assert key is not None
             key.frames.append(frame)
             continue
         if key is not None:
             yield key
-        regions = stylizer.find_regions(thumbnail, frame.time, fresh)
-        key = Key(thumbnail, regions, stylizer.transform(thumbnail, regions), fresh, [frame])
+        key = Key(step, step.coefficients, [frame])
     if key is not None:
         yield key
 
@@ -103,7 +103,8 @@ def _per_frame(stylizer: Stylizer, keys: Iterable[Key]) -> Iterator[tuple[Frame,
     """Every frame with its grid, at the strength that is wanted."""
     before: Key | None = None
     for smooth in keys:
-        key = replace(smooth, grid=stylizer.strength.apply(smooth.grid, smooth.thumbnail, smooth.regions))
+        grid = stylizer.strength.apply(smooth.grid, smooth.step.thumbnail, smooth.step.regions)
+        key = replace(smooth, grid=grid)
         if before is not None:
             yield from _between(before, key)
         before = key

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from types import TracebackType
 
 import numpy as np
@@ -15,50 +16,39 @@ import numpy as np
 from hueglass.infer.errors import HueglassError
 from hueglass.infer.frame import Frame, YuvImage
 from hueglass.infer.grid.bilateral import identity_grid
-from hueglass.infer.grid.cpu import native
 from hueglass.infer.media.camera import Camera
-from hueglass.infer.model.look import Look, mix_looks
+from hueglass.infer.model.look import Look
+from hueglass.infer.thumbnail import upright
 
+from .fade import FADE_SECONDS
 from .stylizer import Stylizer
 
 RATE = 30.0
 """More grids a second are not to be seen, and would take the cores from the pictures."""
-FADE_SECONDS = 0.6
 FIRST_SECONDS = 20.0
 """So long a camera may take to give its first frame."""
 
 
 @dataclass(frozen=True)
 class Shown:
-    """A rendered frame (H, W, 3) uint8 sRGB, the camera's, the grid between them, and how long it took to predict and
-    to render, in milliseconds; `grid_age` is by how much the grid's frame is older than this one."""
+    """A frame as it is shown: `image` (H, W, 3) uint8 sRGB, rendered and upright, the camera's `frame`, the `grid`
+    between them, and how long it took to predict and to render, in milliseconds; `grid_age` is by how much the grid's
+    frame is older than this one."""
 
     image: np.ndarray
     frame: Frame[np.ndarray | YuvImage]
     grid: np.ndarray
+    stylizer: Stylizer
     prediction: float
     rendering: float
     grid_age: float
 
+    @cached_property
     def original(self) -> np.ndarray:
-        """The camera's frame as (H, W, 3) uint8 sRGB."""
-        image = self.frame.image
-        return native.render_to_rgb(identity_grid(), image) if isinstance(image, YuvImage) else image
-
-
-@dataclass
-class Fade:
-    """From one look to another, from a moment on (seconds on the camera's clock)."""
-
-    old: Look
-    new: Look
-    began: float
-    seconds: float
-
-    def at(self, now: float) -> tuple[Look, bool]:
-        """The look at a moment, and whether the fade is over."""
-        way = (now - self.began) / self.seconds if self.seconds else 1.0
-        return (self.new, True) if way >= 1 else (mix_looks(self.old, self.new, max(way, 0.0), self.new.name), False)
+        """The camera's frame as (H, W, 3) uint8 sRGB, upright; made when it is first asked for."""
+        if isinstance(self.frame.image, np.ndarray):
+            return upright(self.frame.image, self.frame.orientation)
+        return self.stylizer.render_upright(self.frame, identity_grid(self.grid.shape))
 
 
 @dataclass(frozen=True)
@@ -79,7 +69,6 @@ class Live:
     stylizer: Stylizer
     _newest: _Prediction | None = None
     _shown: int = -1
-    _fade: Fade | None = None
     _failure: BaseException | None = None
     _changes: list[Callable[[Stylizer], None]] = field(default_factory=list)
     _lock: threading.Condition = field(default_factory=threading.Condition)
@@ -103,13 +92,7 @@ class Live:
 
     def fade_to(self, look: Look, seconds: float = FADE_SECONDS) -> None:
         """Cross-fade to a look; with 0 seconds it is there at once, unsmoothed."""
-
-        def begin(stylizer: Stylizer) -> None:
-            self._fade = Fade(stylizer.look, look, self.camera.now, seconds)
-            if not seconds and stylizer.smoother is not None:
-                stylizer.smoother.reset()
-
-        self.change(begin)
+        self.change(lambda stylizer: stylizer.fade_to(look, seconds))
 
     def next(self, timeout: float = 1.0) -> Shown | None:
         """The newest frame, if it was not shown yet, rendered through the newest grid; waits up to `timeout` seconds.
@@ -121,11 +104,11 @@ class Live:
         if frame is None or prediction is None:
             return None
         began = time.perf_counter()
-        image = self.stylizer.render_rgb(frame, prediction.grid)
+        image = self.stylizer.render_upright(frame, prediction.grid)
         self._shown = frame.index
         rendering = 1000 * (time.perf_counter() - began)
         grid_age = max(0.0, 1000 * (frame.time - prediction.time))
-        return Shown(image, frame, prediction.grid, prediction.milliseconds, rendering, grid_age)
+        return Shown(image, frame, prediction.grid, self.stylizer, prediction.milliseconds, rendering, grid_age)
 
     def _prediction(self, timeout: float) -> _Prediction | None:
         with self._lock:
@@ -162,7 +145,3 @@ class Live:
             changes, self._changes = self._changes, []
         for change in changes:
             change(self.stylizer)
-        if self._fade is not None:
-            self.stylizer.look, over = self._fade.at(self.camera.now)
-            if over:
-                self._fade = None

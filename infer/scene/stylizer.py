@@ -1,13 +1,11 @@
 """Stylizer: from a frame to the same frame in another light. Every picture and every video goes this way."""
 
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 
 import numpy as np
 
-from hueglass.infer.frame import AnyImage, Frame, YuvImage
-from hueglass.infer.grid.cpu import native
-from hueglass.infer.grid.cuda import kernels as cuda
+from hueglass.infer.frame import AnyImage, Frame
+from hueglass.infer.grid.renderer import Renderer, choose_renderer
 from hueglass.infer.model.bundle import ModelBundle
 from hueglass.infer.model.look import Look, assign
 from hueglass.infer.regions.region_smoother import RegionSmoother
@@ -15,7 +13,9 @@ from hueglass.infer.regions.regions import Regions, confident, no_regions
 from hueglass.infer.regions.segmenter import Segmenter
 from hueglass.infer.regions.strength import Strength
 from hueglass.infer.smoothing import SECONDS
+from hueglass.infer.thumbnail import stored_grid, upright
 
+from .fade import Fade
 from .scene_cut import CutDetector
 from .smoother import Smoother
 
@@ -23,12 +23,24 @@ REGION_PERIOD = 0.2
 """Seconds: of a camera, whose frames cannot wait, regions are found five times a second. Clips are as steady by it."""
 
 
+@dataclass(frozen=True)
+class Step:
+    """What one frame led to, upright: its `thumbnail` (T, T, 3) uint8 sRGB, whether it begins a shot, its `regions`
+    over half a thumbnail, and `coefficients` (gd, gh, gw, 12), neither smoothed nor weakened."""
+
+    thumbnail: np.ndarray
+    fresh: bool
+    regions: Regions
+    coefficients: np.ndarray
+
+
 @dataclass
 class Stylizer:
     """`strength` says how much of the look is taken, and where.
 
     `segmenter` finds regions where none are given. `smoother` and `region_smoother` are for video, and None for
-    single pictures. Within `region_period` seconds of a shot regions are found once.
+    single pictures. Within `region_period` seconds of a shot regions are found once. `renderer` is what slices frames:
+    the best for where the bundle's networks run, unless told otherwise. Change `look` by `fade_to`.
     """
 
     bundle: ModelBundle
@@ -39,33 +51,70 @@ class Stylizer:
     region_smoother: RegionSmoother | None = None
     region_period: float = 0.0
     cuts: CutDetector = field(default_factory=CutDetector)
-    threads: int = 0
+    renderer: Renderer = None  # type: ignore[assignment]  # chosen below
+    _fade: Fade | None = field(default=None, init=False, repr=False)
     _found: tuple[float, Regions] | None = field(default=None, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self.renderer = self.renderer or choose_renderer(self.bundle.device != "cpu")
 
     def __call__(self, frame: Frame[AnyImage], regions: Regions | None = None) -> Frame[AnyImage]:
         """The frame in the light of the look; `regions` (over half a thumbnail) say what is sky and what is not."""
         return self.render(frame, self.predict(frame, regions))
 
-    def predict(self, frame: Frame[AnyImage], regions: Regions | None = None) -> np.ndarray:
-        """Coefficients for the frame, smoothed and at the strength asked for."""
-        thumbnail = self.bundle.thumbnail(frame.image)
-        fresh = self.smoother is None or self.cuts.update(thumbnail, frame.time)
+    def step(self, frame: Frame, regions: Regions | None = None, not_before: float = -np.inf) -> Step | None:
+        """The one order from a frame to its coefficients: thumbnail, cut, fade, regions, network.
+
+        None for a frame that belongs to the shot before and comes earlier than `not_before`: all that is known of it
+        then is that it begins none.
+        """
+        thumbnail = self.renderer.thumbnail(frame.image, self.bundle.manifest.thumbnail, frame.orientation)
+        before = self.cuts.time
+        fresh = self.cuts.update(thumbnail, frame.time)
+        if not fresh and frame.time < not_before:
+            return None
+        self._advance_fade(frame.time, backwards=frame.time < before)
         if regions is None:
-            regions = self.find_regions(thumbnail, frame.time, fresh)
-        coefficients = self.transform(thumbnail, regions)
-        if self.smoother is not None:
-            coefficients = self.smoother.update(coefficients, frame.time, fresh)
-        return self.strength.apply(coefficients, thumbnail, regions)
-
-    def transform(self, thumbnail: np.ndarray, regions: Regions) -> np.ndarray:
-        """Coefficients for a thumbnail (T, T, 3) uint8 and its regions: neither smoothed nor weakened."""
+            regions = self._regions_of(thumbnail, frame.time, fresh)
         maps, codes = assign(self.look, regions, self.bundle.manifest.slots)
-        return self.bundle.predict(thumbnail, maps, codes)
+        return Step(thumbnail, fresh, regions, self.bundle.predict(thumbnail, maps, codes))
 
-    def find_regions(self, thumbnail: np.ndarray, time: float, fresh: bool) -> Regions:
+    def predict(self, frame: Frame, regions: Regions | None = None) -> np.ndarray:
+        """Coefficients (gd, gh, gw, 12) for the upright frame, smoothed and at the strength asked for."""
+        step = self.step(frame, regions)
+        assert step is not None
+        coefficients = step.coefficients
+        if self.smoother is not None:
+            coefficients = self.smoother.update(coefficients, frame.time, step.fresh)
+        return self.strength.apply(coefficients, step.thumbnail, step.regions)
+
+    def render(self, frame: Frame[AnyImage], coefficients: np.ndarray) -> Frame[AnyImage]:
+        """The frame through coefficients for it upright, at its full size and as it is stored."""
+        grid = stored_grid(coefficients, frame.orientation)
+        return replace(frame, image=self.renderer.render(grid, frame.image))
+
+    def render_upright(self, frame: Frame, coefficients: np.ndarray) -> np.ndarray:
+        """The frame through coefficients for it upright, as (H, W, 3) uint8 sRGB, upright: for a screen."""
+        image = self.renderer.to_rgb(stored_grid(coefficients, frame.orientation), frame.image)
+        return np.ascontiguousarray(upright(image, frame.orientation))
+
+    def fade_to(self, look: Look, seconds: float) -> None:
+        """Cross-fade to a look from the last frame on; with 0 seconds it is there with the next one, unsmoothed."""
+        began = self.cuts.time if self.cuts.before is not None else -np.inf
+        self._fade = Fade(self.look, look, began, seconds)
+        if not seconds and self.smoother is not None:
+            self.smoother.reset()
+
+    def _advance_fade(self, now: float, backwards: bool) -> None:
+        """Where a clock begins anew, a fade is over."""
+        if self._fade is not None:
+            self.look, over = (self._fade.new, True) if backwards else self._fade.at(now)
+            self._fade = None if over else self._fade
+
+    def _regions_of(self, thumbnail: np.ndarray, time: float, fresh: bool) -> Regions:
         """What the segmenter sees in a frame, or saw shortly before, smoothed; nothing if there is no segmenter."""
         if self.segmenter is None:
-            return self.no_regions()
+            return no_regions(self.bundle.manifest.thumbnail // 2)
         if not fresh and self._found is not None and 0 <= time - self._found[0] < self.region_period:
             return self._found[1]
         regions = confident(self.segmenter(thumbnail))
@@ -74,36 +123,12 @@ class Stylizer:
         self._found = (time, regions)
         return regions
 
-    @cached_property
-    def _on_gpu(self) -> bool:
-        return self.bundle.device != "cpu" and cuda.available()
-
-    def no_regions(self) -> Regions:
-        """Those of a frame of which nothing is known."""
-        return no_regions(self.bundle.manifest.thumbnail // 2)
-
-    def render(self, frame: Frame[AnyImage], coefficients: np.ndarray) -> Frame[AnyImage]:
-        """The frame through the coefficients, at its full size; on the GPU where the network runs there."""
-        image: np.ndarray | YuvImage
-        if self._on_gpu:
-            image = cuda.render_host(coefficients, frame.image)
-        elif isinstance(frame.image, YuvImage):
-            image = native.render_yuv(coefficients, frame.image, self.threads)
-        else:
-            image = native.render(coefficients, frame.image, threads=self.threads)
-        return replace(frame, image=image)  # type: ignore[arg-type]  # of the same kind
-
-    def render_rgb(self, frame: Frame[np.ndarray | YuvImage], coefficients: np.ndarray) -> np.ndarray:
-        """The frame through the coefficients as (H, W, 3) uint8 sRGB, whatever it was: for a screen."""
-        if isinstance(frame.image, YuvImage):
-            return native.render_to_rgb(coefficients, frame.image, self.threads)
-        return native.render(coefficients, frame.image, threads=self.threads)
-
 
 @dataclass(frozen=True)
-class Sight:
-    """How moving pictures are seen: what finds their regions, if anything does, how much of a look they get and where,
-    over how many seconds coefficients and regions are smoothed, and how often regions are found."""
+class StylizerSettings:
+    """How moving pictures are restyled, whatever the look: what finds their regions, if anything does, how much of a
+    look they get and where, over how many seconds coefficients and regions are smoothed, and how often regions are
+    found."""
 
     segmenter: Segmenter | None = None
     strength: Strength = field(default_factory=Strength)

@@ -35,7 +35,7 @@ from hueglass.infer.regions.regions import Regions, confident, present
 from hueglass.infer.regions.segmenter import find_regions, region_maps
 from hueglass.infer.scene.scene_cut import CutDetector, cut_score
 from hueglass.infer.scene.smoother import Smoother
-from hueglass.infer.scene.stylizer import Sight, Stylizer
+from hueglass.infer.scene.stylizer import Stylizer, StylizerSettings
 from hueglass.jobs.site import build_web, look_previews
 
 NAMES = ("golden-hour", "moonlight", "winter")
@@ -632,7 +632,7 @@ def test_the_networks_give_what_onnxruntime_gives(
 
 def smoothed(bundle: ModelBundle, steps: list[tuple[np.ndarray, float, Look]], regions: bool) -> list[np.ndarray]:
     """What Python predicts for thumbnails, seconds and looks, one after another."""
-    stylizer = Sight(bundle.segmenter if regions else None).stylizer(bundle, steps[0][2])
+    stylizer = StylizerSettings(bundle.segmenter if regions else None).stylizer(bundle, steps[0][2])
     grids = []
     for thumbnail, seconds, look in steps:
         stylizer.look = look

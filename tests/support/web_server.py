@@ -24,7 +24,7 @@ from hueglass.commands.serve import ServeOptions
 from hueglass.infer.model import look as looks
 from hueglass.infer.model.bundle import ModelBundle
 from hueglass.infer.scene.smoother import Smoother
-from hueglass.infer.scene.stylizer import Sight, Stylizer
+from hueglass.infer.scene.stylizer import Stylizer, StylizerSettings
 from hueglass.infer.screen.web import tls
 from hueglass.infer.screen.web.server import WebServer
 from hueglass.jobs.serve import build_server
@@ -41,12 +41,12 @@ LOOKS = ["sunset", "moonlight", "winter"]
 PROCESS = """
 import sys
 from hueglass.infer.model.bundle import ModelBundle
-from hueglass.infer.scene.stylizer import Sight
+from hueglass.infer.scene.stylizer import StylizerSettings
 from hueglass.commands.serve import ServeOptions
 from hueglass.jobs.serve import build_server, serve
 bundle = ModelBundle()
-sight = Sight(bundle.segmenter if "regions" in sys.argv else None)
-serve(*build_server(ServeOptions(port=0, look=["sunset"]), bundle, sight), open_browser=False)
+settings = StylizerSettings(bundle.segmenter if "regions" in sys.argv else None)
+serve(*build_server(ServeOptions(port=0, look=["sunset"]), bundle, settings), open_browser=False)
 """
 
 
@@ -106,9 +106,9 @@ class Served:
 def starting(bundle: ModelBundle, page: Path) -> Iterator[Callable[..., Served]]:
     running: list[Served] = []
 
-    def begin(host: str = "127.0.0.1", sight: Sight | None = None, **options: Any) -> Served:
+    def begin(host: str = "127.0.0.1", settings: StylizerSettings | None = None, **options: Any) -> Served:
         wanted = ServeOptions(host=host, port=0, look=LOOKS, **options)
-        built, link, identity = build_server(wanted, bundle, sight, page)
+        built, link, identity = build_server(wanted, bundle, settings, page)
         thread = threading.Thread(target=built.run)
         thread.start()
         running.append(Served(built, link, identity, thread))

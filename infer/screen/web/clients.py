@@ -18,8 +18,7 @@ from hueglass.infer.errors import HueglassError
 from hueglass.infer.frame import Frame
 from hueglass.infer.model.bundle import ModelBundle
 from hueglass.infer.model.look import Look
-from hueglass.infer.scene.live import Fade
-from hueglass.infer.scene.stylizer import Sight, Stylizer
+from hueglass.infer.scene.stylizer import Stylizer, StylizerSettings
 
 from .messages import Result, Thumbnail
 
@@ -40,11 +39,10 @@ class ServerLoad(NamedTuple):
 @dataclass(eq=False)
 class Client:
     """What is kept for one. `deliver` is called in the network's thread, with a result or with what went wrong, and is
-    not to wait. The stylizer and the fade belong to that thread, the rest is kept under the lock of PredictionQueue."""
+    not to wait. The stylizer belongs to that thread, the rest is kept under the lock of PredictionQueue."""
 
     stylizer: Stylizer
     deliver: Callable[[Result | HueglassError], None]
-    fade: Fade | None = None
     newest: Thumbnail | None = None
     wanted: tuple[Look, float] | None = None
     busy: bool = False
@@ -52,31 +50,20 @@ class Client:
 
     def predict(self, thumbnail: Thumbnail, wanted: tuple[Look, float] | None) -> np.ndarray:
         """Coefficients for the thumbnail; `wanted` is a look to fade to, and in how many seconds."""
-        stylizer = self.stylizer
         if wanted is not None:
-            look, seconds = wanted
-            # The fade begins with the thumbnail before, the last that was in the old look alone.
-            began = stylizer.cuts.time if stylizer.cuts.before is not None else thumbnail.time - seconds
-            self.fade = Fade(stylizer.look, look, began, seconds)
-            if not seconds and stylizer.smoother is not None:
-                stylizer.smoother.reset()
-        if self.fade is not None:
-            if thumbnail.time < stylizer.cuts.time:  # the client's clock began anew
-                self.fade = Fade(self.fade.new, self.fade.new, thumbnail.time, 0.0)
-            stylizer.look, over = self.fade.at(thumbnail.time)
-            self.fade = None if over else self.fade
-        return stylizer.predict(Frame(thumbnail.pixels, thumbnail.time, thumbnail.sequence))
+            self.stylizer.fade_to(*wanted)
+        return self.stylizer.predict(Frame(thumbnail.pixels, thumbnail.time, thumbnail.sequence))
 
 
 class PredictionQueue:
     """The network, in a thread of its own from the start until `close`, and the clients that wait for it.
 
     A client waits in line at most once: between two turns of one, every other that has a thumbnail has had its own.
-    `sight` is how all of them are seen.
+    `settings` are how all of them are restyled.
     """
 
-    def __init__(self, bundle: ModelBundle, sight: Sight | None = None) -> None:
-        self.bundle, self._sight = bundle, sight or Sight()
+    def __init__(self, bundle: ModelBundle, settings: StylizerSettings | None = None) -> None:
+        self.bundle, self._settings = bundle, settings or StylizerSettings()
         self._lock = threading.Condition()
         self._line: deque[Client] = deque()
         self._closed = False
@@ -86,7 +73,7 @@ class PredictionQueue:
 
     def join(self, look: Look, deliver: Callable[[Result | HueglassError], None]) -> Client:
         """A new client, which begins in the light of `look`."""
-        return Client(self._sight.stylizer(self.bundle, look), deliver)
+        return Client(self._settings.stylizer(self.bundle, look), deliver)
 
     def offer(self, client: Client, thumbnail: Thumbnail) -> None:
         """The client's newest thumbnail: one that still waited is forgotten."""

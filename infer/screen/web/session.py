@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from hueglass.infer.errors import HueglassError, first_problem
-from hueglass.infer.scene.live import FADE_SECONDS
+from hueglass.infer.scene.fade import FADE_SECONDS
 
 from .clients import RATE, Client, PredictionQueue
 from .messages import Result, Thumbnail, read_thumbnail, result_message, thumbnail_bytes

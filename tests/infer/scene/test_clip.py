@@ -19,7 +19,7 @@ from hueglass.infer.regions.regions import no_regions
 from hueglass.infer.regions.strength import Strength
 from hueglass.infer.scene.clip import Key, in_background, key_frames, smoothed, stylize_clip
 from hueglass.infer.scene.smoother import FAR, Smoother
-from hueglass.infer.scene.stylizer import Stylizer
+from hueglass.infer.scene.stylizer import Step, Stylizer
 
 SHAPE = (8, 16, 16, 12)
 
@@ -85,8 +85,13 @@ def test_frames_between_keys_take_the_grid_between(bundle: ModelBundle) -> None:
 
     def linear(strength: float) -> Stylizer:
         made, base = stylizer(bundle, strength, 0.0), identity_grid(SHAPE)
-        ramp = iter(range(100))
-        made.transform = lambda thumbnail, regions: base * (1 + next(ramp) / 100)  # type: ignore[method-assign]
+        ramp, really = iter(range(100)), made.step
+
+        def step(*arguments: object, **more: object) -> Step | None:
+            found = really(*arguments, **more)  # type: ignore[arg-type]
+            return None if found is None else replace(found, coefficients=base * (1 + next(ramp) / 100))
+
+        made.step = step  # type: ignore[method-assign]
         return made
 
     frames = [replace(frame, image=scene(0)) for frame in film(9)]
@@ -111,7 +116,7 @@ def test_no_frame_after_a_cut_carries_the_old_grid(bundle: ModelBundle) -> None:
 
 def keys(grids: list[np.ndarray], fresh: tuple[int, ...] = (0,)) -> list[Key]:
     image, nothing = np.zeros((8, 8, 3), np.uint8), no_regions(4)
-    return [Key(image, nothing, g, i in fresh, [Frame(image, i / 10, i)]) for i, g in enumerate(grids)]
+    return [Key(Step(image, i in fresh, nothing, g), g, [Frame(image, i / 10, i)]) for i, g in enumerate(grids)]
 
 
 @pytest.mark.parametrize("ahead", [0.0, 0.1, 0.25, 1.0])

@@ -5,9 +5,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from support.cupy_on_cpu import CupyOnCpu, array_module
+from support.cupy_on_cpu import array_module
 
-from hueglass.infer import ycbcr
 from hueglass.infer.errors import HueglassError, UsageError
 from hueglass.infer.frame import Frame
 from hueglass.infer.grid.cuda import kernels as cuda
@@ -112,22 +111,3 @@ def test_without_cupy_it_is_said_in_one_line(monkeypatch: pytest.MonkeyPatch) ->
     look = find_look(embedded_looks()[0], ModelBundle().manifest)
     with pytest.raises(HueglassError, match=r'pip install "hueglass\[gpu\]"|cannot be used'):
         DeviceStylizer(ModelBundle(), look, np)(scene(1), 0.0)
-
-
-def test_the_stylizer_renders_where_the_network_runs(on_cpu: CupyOnCpu, monkeypatch: pytest.MonkeyPatch) -> None:
-    """RGB and Y'CbCr, through the CUDA renderer's way for frames of the host."""
-    bundle = ModelBundle()
-    look = find_look(embedded_looks()[0], bundle.manifest)
-    rendered = []
-    real = cuda.render_host
-    monkeypatch.setattr(cuda, "render_host", lambda *arguments: (rendered.append(1), real(*arguments))[1])
-    image = scene(1, (90, 160))
-    planar = ycbcr.from_rgb(image.astype(np.float32) / 255)
-    on_gpu, plain = Stylizer(bundle, look), Stylizer(ModelBundle(), look)
-    monkeypatch.setattr(ModelBundle, "device", property(lambda self: "cuda" if self is bundle else "cpu"))
-    found, wanted = (stylizer(Frame(image, 0.0, 0)).image for stylizer in (on_gpu, plain))
-    assert np.abs(found.astype(int) - wanted).max() <= 1
-    ours, theirs = (stylizer(Frame(planar, 0.0, 0)).image for stylizer in (on_gpu, plain))
-    for a, b in zip(ours.planes, theirs.planes, strict=True):
-        assert np.abs(a.astype(int) - b).max() <= 1
-    assert len(rendered) == 2

@@ -24,7 +24,8 @@ from hueglass.infer.media.video_source import VideoSource
 from hueglass.infer.model.bundle import ModelBundle
 from hueglass.infer.model.look import embedded_looks, find_look
 from hueglass.infer.regions.strength import Strength
-from hueglass.infer.scene.live import Fade, Live, Shown
+from hueglass.infer.scene.fade import Fade
+from hueglass.infer.scene.live import Live, Shown
 from hueglass.infer.scene.smoother import Smoother
 from hueglass.infer.scene.stylizer import Stylizer
 from hueglass.jobs.live import Flicker, Meter, Recorder, View, arranged, on_key
@@ -241,11 +242,11 @@ def test_planar_frames_are_shown_like_others(bundle: ModelBundle, stylizer: Styl
     with Camera(read) as camera, Live(camera, stylizer) as live:
         shown = live.next(timeout=10)
     assert shown is not None
-    assert np.abs(shown.original() - 255 * ycbcr.to_rgb(image)).max() <= 1
-    rendered = native.render(shown.grid, shown.original()).astype(int)
+    assert np.abs(shown.original - 255 * ycbcr.to_rgb(image)).max() <= 1
+    rendered = native.render(shown.grid, shown.original).astype(int)
     assert np.abs(shown.image - rendered).mean() < 1
     view = View([stylizer.look], split=0.5)
-    np.testing.assert_array_equal(arranged(shown, view, clean=True)[:, :32], shown.original()[:, :32])
+    np.testing.assert_array_equal(arranged(shown, view, clean=True)[:, :32], shown.original[:, :32])
 
 
 def test_the_meter_counts_until_a_frame_is_on_the_screen(stylizer: Stylizer) -> None:
@@ -267,7 +268,7 @@ def test_flicker_is_measured_beside_the_pictures(stylizer: Stylizer) -> None:
     def shown(index: int, gain: float) -> Shown:
         noise = np.random.default_rng(index).normal(0, 2, base.shape)
         image = np.clip(base + noise, 0, 255).astype(np.uint8)
-        return Shown(image, Frame(image, 2.0 * index, index), still * gain, 1.0, 1.0, 0.0)
+        return Shown(image, Frame(image, 2.0 * index, index), still * gain, stylizer, 1.0, 1.0, 0.0)
 
     with ThreadPoolExecutor(1) as worker:
         for gains, low, high in (((1.0, 1.0), 0.99, 1.01), ((1.0, 0.7), 5.0, 1e4)):

@@ -1,19 +1,24 @@
 """The stylizer: one way for every frame, whatever its size, with or without regions."""
 
+import cv2
 import numpy as np
 import pytest
+from support.cupy_on_cpu import CupyOnCpu
 from support.streets import picture_of_street
 
+from hueglass.infer import ycbcr
 from hueglass.infer.frame import Frame
 from hueglass.infer.grid.bilateral import blend, identity_grid
+from hueglass.infer.grid.cuda import kernels
 from hueglass.infer.model.bundle import ModelBundle
-from hueglass.infer.model.look import Look, make_look
+from hueglass.infer.model.look import Look, embedded_looks, find_look, make_look
 from hueglass.infer.regions.masks import Mask, regions_of
 from hueglass.infer.regions.region_smoother import RegionSmoother
 from hueglass.infer.regions.regions import Regions, confident
 from hueglass.infer.regions.strength import Strength
 from hueglass.infer.scene.smoother import Smoother
-from hueglass.infer.scene.stylizer import Sight, Stylizer
+from hueglass.infer.scene.stylizer import Stylizer, StylizerSettings
+from hueglass.infer.thumbnail import as_stored, upright
 
 WARM, COLD = (225, 130, 50), (50, 110, 220)
 
@@ -66,7 +71,7 @@ def test_regions_are_found_once_in_a_period_and_at_cuts(bundle: ModelBundle, loo
 
     street = picture_of_street(0, 0.0, 160, 120)
     shots = [*(np.roll(street, 2 * i, 1) for i in range(5)), 255 - street[::-1], street]
-    stylizer = Sight(segmenter, region_period=0.2).stylizer(bundle, look)  # type: ignore[arg-type]
+    stylizer = StylizerSettings(segmenter, region_period=0.2).stylizer(bundle, look)  # type: ignore[arg-type]
     for index, (image, time) in enumerate(zip(shots, (0.0, 0.1, 0.19, 0.21, 0.3, 0.31, 0.0), strict=True)):
         stylizer.predict(Frame(image, time, index))
     assert seen == [0, 3, 5, 6]  # 5 is a cut, 6 goes back
@@ -165,3 +170,57 @@ def test_found_regions_are_smoothed_until_a_cut(bundle: ModelBundle, street_look
     np.testing.assert_allclose(smoother.average, blend(maps[0], maps[1], 1 - np.exp(-0.4)), atol=2e-3)
     stylizer.predict(cut)
     np.testing.assert_allclose(smoother.average, maps[2], atol=1e-5)
+
+
+def test_the_stylizer_renders_where_the_network_runs(on_cpu: CupyOnCpu, monkeypatch: pytest.MonkeyPatch) -> None:
+    """RGB and Y'CbCr, for files and for a screen, through the CUDA renderer's way for frames of the host."""
+    bundle = ModelBundle()
+    look = find_look(embedded_looks()[0], bundle.manifest)
+    rendered = []
+    real = kernels.render_host
+    monkeypatch.setattr(kernels, "render_host", lambda *arguments: (rendered.append(1), real(*arguments))[1])
+    monkeypatch.setattr(ModelBundle, "device", property(lambda self: "cuda" if self is bundle else "cpu"))
+    image = picture(90, 160)
+    planar = ycbcr.from_rgb(image.astype(np.float32) / 255)
+    on_gpu, plain = Stylizer(bundle, look), Stylizer(ModelBundle(), look)
+    assert on_gpu.renderer.name == "CUDA"
+    found, wanted = (stylizer(Frame(image, 0.0, 0)).image for stylizer in (on_gpu, plain))
+    assert np.abs(found.astype(int) - wanted).max() <= 1
+    ours, theirs = (stylizer(Frame(planar, 0.0, 0)).image for stylizer in (on_gpu, plain))
+    for a, b in zip(ours.planes, theirs.planes, strict=True):
+        assert np.abs(a.astype(int) - b).max() <= 1
+    grid = plain.predict(Frame(image, 0.0, 0))
+    found, wanted = (stylizer.render_upright(Frame(image, 0.0, 0), grid) for stylizer in (on_gpu, plain))
+    assert np.abs(found.astype(int) - wanted).max() <= 1
+    assert len(rendered) == 3
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_frames_are_seen_upright_and_rendered_as_they_are_stored(
+    bundle: ModelBundle, look: Look, orientation: int
+) -> None:
+    """What a person sees is the same, however it is stored."""
+    seen = cv2.GaussianBlur(picture(96, 64), (0, 0), 3)
+    stored = np.ascontiguousarray(as_stored(seen, orientation))
+    wanted = Stylizer(bundle, look)(Frame(seen, 0.0, 0)).image.astype(int)
+    stylizer, frame = Stylizer(bundle, look), Frame(stored, 0.0, 0, orientation=orientation)
+    out = stylizer(frame)
+    assert (out.image.shape, out.orientation) == (stored.shape, orientation)
+    assert np.abs(upright(out.image, orientation) - wanted).mean() < 0.5
+    shown = stylizer.render_upright(frame, stylizer.predict(frame))
+    assert shown.shape == seen.shape
+    assert np.abs(shown - wanted).mean() < 0.5
+
+
+def test_a_step_that_may_wait_only_says_that_no_shot_begins(bundle: ModelBundle, look: Look) -> None:
+    stylizer = Stylizer(bundle, look)
+    first = stylizer.step(Frame(picture(), 0.0, 0), not_before=9.0)
+    assert first is not None
+    assert first.fresh
+    assert stylizer.step(Frame(picture(), 0.1, 1), not_before=0.2) is None
+    later = stylizer.step(Frame(picture(), 0.2, 2), not_before=0.2)
+    assert later is not None
+    assert not later.fresh
+    cut = stylizer.step(Frame(255 - picture(seed=3)[::-1], 0.25, 3), not_before=0.4)
+    assert cut is not None
+    assert cut.fresh

@@ -33,10 +33,11 @@ from support.web_server import (
 from hueglass.infer.frame import Frame
 from hueglass.infer.model import look as looks
 from hueglass.infer.model.bundle import ModelBundle
+from hueglass.infer.regions.regions import no_regions
 from hueglass.infer.regions.segmenter import find_regions
 from hueglass.infer.regions.strength import Strength
 from hueglass.infer.scene.smoother import Smoother
-from hueglass.infer.scene.stylizer import Sight, Stylizer
+from hueglass.infer.scene.stylizer import Stylizer, StylizerSettings
 from hueglass.infer.screen.web import server, session, tls
 
 
@@ -65,13 +66,13 @@ def test_grids_are_those_of_the_runtime(served: Served, bundle: ModelBundle) -> 
 
 def test_regions_are_found_smoothed_and_spared(start: Callable[..., Served], bundle: ModelBundle) -> None:
     """With a segmenter, of each client's frames and of what is uploaded."""
-    sight = Sight(bundle.segmenter, Strength(1.0, {"sky": 0.0}), 0.2)
+    settings = StylizerSettings(bundle.segmenter, Strength(1.0, {"sky": 0.0}), 0.2)
     street, evening = (picture_of_street(seed, 0.0, 512, 512) for seed in (0, 3))
     # Farther apart than the period in which regions are found once.
     shots = [bundle.thumbnail(np.roll(street, 4 * i, 1)) for i in range(4)]
     photograph = cv2.imencode(".png", evening)[1].tobytes()
-    served = start(sight=sight)
-    reference = sight.stylizer(bundle, looks.find_look("sunset", bundle.manifest))
+    served = start(settings=settings)
+    reference = settings.stylizer(bundle, looks.find_look("sunset", bundle.manifest))
     with served.client() as client:
         for i, pixels in enumerate(shots):
             grid = predicted(client, i, i / 4, pixels)
@@ -83,7 +84,7 @@ def test_regions_are_found_smoothed_and_spared(start: Callable[..., Served], bun
     assert bundle.segmenter is not None
     look = looks.make_look(bundle, "photo", image, find_regions(bundle.segmenter, bundle.thumbnail(image)))
     assert len(look.names) > 2
-    again = sight.stylizer(bundle, reference.look)
+    again = settings.stylizer(bundle, reference.look)
     for i, pixels in enumerate(shots):
         again.predict(Frame(pixels, i / 4, i))
     again.look = look
@@ -97,7 +98,9 @@ def test_a_look_at_once_and_one_by_a_fade(served: Served, bundle: ModelBundle) -
     frames, bare = pictures(1, 8), Stylizer(bundle, sunset)
 
     def plain(pixels: np.ndarray, look: looks.Look) -> np.ndarray:
-        return bare.bundle.predict(pixels, *looks.assign(look, bare.no_regions(), bundle.manifest.slots))
+        return bare.bundle.predict(
+            pixels, *looks.assign(look, no_regions(bundle.manifest.thumbnail // 2), bundle.manifest.slots)
+        )
 
     with served.client() as client:
         predicted(client, 0, 0.0, frames[0])
