@@ -12,7 +12,7 @@ from support.modules import MODULES, TREES, layer, own_imports
 from support.places import ROOT
 
 TESTS = {path: ast.parse(path.read_text()) for path in sorted((ROOT / "tests").rglob("*.py"))}
-AT_THE_ROOT = ("architecture", "house", "kept_outputs", "needs", "telemetry")
+AT_THE_ROOT = ("architecture", "docs", "house", "kept_outputs", "needs", "telemetry")
 """Tests of the whole, which have no room."""
 OF_OTHERS = {"--std", "--force-reinstall", "--no-cache-dir"}
 """Flags of NVRTC and of pip."""
