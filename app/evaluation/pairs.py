@@ -129,7 +129,7 @@ def _bundle(folder: Path) -> ModelBundle:
     return ModelBundle(folder, threads=1)
 
 
-def as_json(report: Report) -> dict:
+def as_json(report: Report) -> dict[str, object]:
     """Facts by pair; by method the means, their standard errors (null for a single pair) and every pair's scores."""
     methods = {
         name: {

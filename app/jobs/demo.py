@@ -55,7 +55,7 @@ def run_demo(folder: Path, look_name: str, seconds: float, seed: int) -> None:
     _report(folder, measured, look_name)
 
 
-def street_frames(count: int, seed: int, size: int) -> Iterator[tuple[Frame, Regions]]:
+def street_frames(count: int, seed: int, size: int) -> Iterator[tuple[Frame[np.ndarray], Regions]]:
     """Frames of the generated street and their regions over half a thumbnail `size` pixels wide."""
     scene = street_scene(seed)
     for index in range(count):
@@ -94,7 +94,7 @@ def _film(
     return measured, pairs
 
 
-def _timed(stylizer: Stylizer, frame: Frame, regions: Regions, measured: Measured) -> Frame:
+def _timed(stylizer: Stylizer, frame: Frame[np.ndarray], regions: Regions, measured: Measured) -> Frame[np.ndarray]:
     began = time.perf_counter()
     coefficients = stylizer.predict(frame, regions)
     between = time.perf_counter()
@@ -122,7 +122,7 @@ def _all_looks(bundle: ModelBundle, seed: int) -> np.ndarray:
 
 
 def _named(name: str, image: np.ndarray) -> np.ndarray:
-    tile = cv2.resize(image, (480, 270), interpolation=cv2.INTER_AREA)
+    tile: np.ndarray = cv2.resize(image, (480, 270), interpolation=cv2.INTER_AREA)
     for colour, width in (((0, 0, 0), 3), ((255, 255, 255), 1)):
         cv2.putText(tile, name, (10, 258), cv2.FONT_HERSHEY_SIMPLEX, 0.6, colour, width, cv2.LINE_AA)
     return tile

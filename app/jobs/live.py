@@ -348,7 +348,7 @@ def virtual_camera(shape: tuple[int, ...], rate: float) -> AbstractContextManage
     except RuntimeError as error:
         raise HueglassError(f"no virtual camera: {str(error).splitlines()[0]}") from None
 
-    class Sender(AbstractContextManager):
+    class Sender(AbstractContextManager[Callable[[np.ndarray], None]]):
         def __enter__(self) -> Callable[[np.ndarray], None]:
             return lambda image: device.send(np.ascontiguousarray(image))
 

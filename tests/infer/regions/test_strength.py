@@ -16,7 +16,6 @@ from hueglass.infer.model.look import embedded_looks, find_look
 from hueglass.infer.regions.regions import Regions, no_regions
 from hueglass.infer.regions.strength import Strength, at_vertices
 from hueglass.infer.scene.stylizer import Stylizer
-from hueglass.options import parse_regions
 
 LOOK = embedded_looks()[0]
 SHAPE = (8, 16, 16, 12)
@@ -75,12 +74,6 @@ def test_means_at_vertices() -> None:
 
 
 def test_values() -> None:
-    assert parse_regions(["sky=1.5", "person=0"]) == {"sky": 1.5, "person": 0.0}
-    for text in ("sky", "sky=", "=1", "sky=much"):
-        with pytest.raises(UsageError, match="expected"):
-            parse_regions([text])
-    with pytest.raises(UsageError, match="expected each name once"):
-        parse_regions(["sky=1", "sky=2"])
     for bad in (-0.01, 2.01, float("nan")):
         with pytest.raises(UsageError, match=f"strength {bad}, expected 0 to 2"):
             Strength(bad)
