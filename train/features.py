@@ -181,7 +181,8 @@ def _read(path: Path) -> dict[str, Tensor]:
 def _tensors(path: Path) -> dict[str, Tensor]:
     """The floating-point tensors of a file, as float32; what else it holds is left out."""
     if path.suffix == ".npz":
-        with np.load(path, allow_pickle=False) as file:
+        # Opened here: of a damaged file numpy leaves open what it opened.
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             if sum(member.file_size for member in file.zip.infolist()) > MAX_WEIGHT_BYTES:
                 raise ValueError("unpacks to more than any network holds")
             state = {key: torch.from_numpy(file[key]) for key in file.files}
