@@ -91,6 +91,7 @@ def test_shards_are_read_in_order_and_what_waits_comes_last(tmp_path: Path) -> N
     assert_equal(back[1], make_target("a"))
 
 
+@pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")  # webdataset leaves the shard to be closed
 def test_a_shard_is_what_webdataset_reads(tmp_path: Path) -> None:
     webdataset = pytest.importorskip("webdataset")
     targets = [make_target(f"t{i}", seed=i) for i in range(3)]
