@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from hueglass.datasets.street.film import render_street, street_scene
+from hueglass.datasets.street.film import make_street, render_street
 
 SIZE = (480, 270)
 """Width and height."""
@@ -10,4 +10,4 @@ SIZE = (480, 270)
 
 def street_picture() -> np.ndarray:
     """The generated street: (H, W, 3) uint8 sRGB."""
-    return render_street(street_scene(0), 0.0, *SIZE)[0]
+    return render_street(make_street(0), 0.0, *SIZE)[0]

@@ -1,1 +1,1 @@
-"""Photographs, masks, clips and synthetic scenes: what training and the demo read."""
+"""Photographs, masks, pairs and the generated street: what training and the demo read."""

@@ -3,7 +3,7 @@
 A manifest is a text file of JSON lines: a header line, then one pair a line. Paths are relative to a data folder
 and stay inside it, so that a manifest holds on any machine that has the data.
 
-Pairs are drawn so that the two show similar scenes in different colours; everything comes from the training side of
+Pairs are drawn so that the two show similar pictures in different colours; everything comes from the training side of
 the students' hold-out (`photos.held_out`), and nothing from data sets' own validation and test parts.
 """
 
@@ -21,9 +21,9 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, 
 
 from hueglass.infer.errors import HueglassError, UsageError, first_problem
 from hueglass.infer.files import existing_file, whole_file
-from hueglass.infer.media.images import read_image
+from hueglass.infer.media.images import READ_SUFFIXES, read_image
 
-from .photos import SUFFIXES, held_out
+from .photos import held_out
 
 MAX_PAIRS = 100_000
 MAX_MANIFEST_BYTES = 64 << 20
@@ -32,7 +32,7 @@ PHOTOS, STREETS = "photos", "camvid/train"
 MIX = (*4 * ("street-street",), *4 * ("photo-photo",), "street-photo", "photo-street")
 """Kinds of pairs, content first, and their shares."""
 CANDIDATES = 24
-"""A style is the most similar scene among this many drawn at random: similar, yet not always the same one."""
+"""A style is the most similar picture among this many drawn at random: similar, yet not always the same one."""
 COLOUR_DISTANCE = 12.0
 """Candidates nearer in colour (mean and spread in CIELAB, root of squares) show the content's own light."""
 GRADED = {"street": 0.8, "photo": 0.25}
@@ -127,7 +127,7 @@ def check_files(pairs: list[Pair], folder: Path) -> None:
 
 
 @dataclass(frozen=True)
-class Scene:
+class Picture:
     """What is compared of a picture: `layout` (2, 16, 16) normalised luma and edges, `colour` (6,) CIELAB."""
 
     path: str
@@ -143,22 +143,22 @@ def draw_pairs(folder: Path, count: int, seed: int) -> list[Pair]:
     Kinds take turns, so that the first pairs are a fair sample of all, and a longer manifest begins with a shorter
     one. A kind whose data is missing is left out; UsageError if nothing is there.
     """
-    scenes = {"photo": _scenes(folder, PHOTOS), "street": _scenes(folder, STREETS)}
-    kinds = [kind for kind in MIX if all(len(scenes[side]) > 1 for side in kind.split("-"))]
+    pictures = {"photo": _pictures(folder, PHOTOS), "street": _pictures(folder, STREETS)}
+    kinds = [kind for kind in MIX if all(len(pictures[side]) > 1 for side in kind.split("-"))]
     if not kinds:
         raise UsageError(f"{folder}: holds photographs neither in {PHOTOS} nor in {STREETS}, expected two at least")
     rngs = {kind: np.random.default_rng([seed, number]) for number, kind in enumerate(dict.fromkeys(MIX))}
-    streams = {kind: _stream(kind, scenes, rngs[kind]) for kind in kinds}
+    streams = {kind: _stream(kind, pictures, rngs[kind]) for kind in kinds}
     rng = np.random.default_rng([seed, len(rngs)])
     turns = (kinds[i] for _ in range(count) for i in rng.permutation(len(kinds)))
     return [_pair(f"s{seed}-{i:06d}", *next(streams[kind])) for i, kind in enumerate(islice(turns, count))]
 
 
 def _stream(
-    kind: str, scenes: dict[str, list[Scene]], rng: np.random.Generator
-) -> Iterator[tuple[Scene, Scene, int | None]]:
+    kind: str, pictures: dict[str, list[Picture]], rng: np.random.Generator
+) -> Iterator[tuple[Picture, Picture, int | None]]:
     """Endless (content, style, grade seed): every content once before any comes again."""
-    contents, styles = (scenes[side] for side in kind.split("-"))
+    contents, styles = (pictures[side] for side in kind.split("-"))
     share = GRADED[kind.split("-")[1]]
     while True:
         for number in rng.permutation(len(contents)):
@@ -166,10 +166,10 @@ def _stream(
             others = [s for s in styles if s.sequence != content.sequence] or [s for s in styles if s is not content]
             picked = rng.choice(len(others), min(CANDIDATES, len(others)), replace=False)
             graded, grade_seed = rng.random() < share, int(rng.integers(1 << 31))
-            yield content, similar_scene(content, [others[i] for i in picked]), grade_seed if graded else None
+            yield content, similar_picture(content, [others[i] for i in picked]), grade_seed if graded else None
 
 
-def similar_scene(content: Scene, candidates: list[Scene]) -> Scene:
+def similar_picture(content: Picture, candidates: list[Picture]) -> Picture:
     """The candidate laid out most like the content, of those in other colours; if none is, the furthest in colour."""
     colours = [float(np.linalg.norm(c.colour - content.colour)) for c in candidates]
     if max(colours) < COLOUR_DISTANCE:
@@ -178,7 +178,7 @@ def similar_scene(content: Scene, candidates: list[Scene]) -> Scene:
     return min(others, key=lambda c: float(np.abs(c.layout - content.layout).mean()))
 
 
-def _pair(name: str, content: Scene, style: Scene, grade_seed: int | None) -> Pair:
+def _pair(name: str, content: Picture, style: Picture, grade_seed: int | None) -> Pair:
     pair = Pair(name=name, content=content.path, style=style.path, grade_seed=grade_seed)
     if content.labels is None or style.labels is None:
         return pair
@@ -186,9 +186,9 @@ def _pair(name: str, content: Scene, style: Scene, grade_seed: int | None) -> Pa
     return pair.model_copy(update=labels)
 
 
-def _scenes(folder: Path, part: str) -> list[Scene]:
+def _pictures(folder: Path, part: str) -> list[Picture]:
     """The pictures of a part of the data that students train on, sorted by path."""
-    files = sorted(p for p in (folder / part).rglob("*") if p.suffix.lower() in SUFFIXES)
+    files = sorted(p for p in (folder / part).rglob("*") if p.suffix.lower() in READ_SUFFIXES)
     for path in files:
         try:
             _DATA_PATH.validate_python(path.relative_to(folder).as_posix())
@@ -197,17 +197,17 @@ def _scenes(folder: Path, part: str) -> list[Scene]:
                 f"{path}: its name cannot stand in a manifest: {first_problem(error, whole='')}"
             ) from None
     with ThreadPoolExecutor() as pool:
-        return list(pool.map(partial(_scene, folder), [p for p in files if not held_out(p.stem)]))
+        return list(pool.map(partial(_picture, folder), [p for p in files if not held_out(p.stem)]))
 
 
-def _scene(folder: Path, path: Path) -> Scene:
+def _picture(folder: Path, path: Path) -> Picture:
     """A labelled frame's sequence is its name up to the first _ (CamVid); a plain photograph is alone in its own."""
     small = cv2.resize(read_image(path), (64, 64), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
     labels = path.parent.with_name(path.parent.name + "_label") / f"{path.stem}.png"
     name = path.relative_to(folder).as_posix()
     labelled = labels.relative_to(folder).as_posix() if labels.is_file() else None
     sequence = path.stem.split("_")[0] if labelled else name
-    return Scene(name, labelled, sequence, _layout(small), _colour(small))
+    return Picture(name, labelled, sequence, _layout(small), _colour(small))
 
 
 def _layout(small: np.ndarray) -> np.ndarray:

@@ -10,15 +10,14 @@ from zlib import crc32
 import cv2
 import numpy as np
 
-from hueglass.datasets.street.film import LABELS, render_street, street_scene
+from hueglass.datasets.street.film import LABELS, make_street, render_street
 from hueglass.infer.errors import UsageError
-from hueglass.infer.media.images import read_image
+from hueglass.infer.media.images import READ_SUFFIXES, read_image
 from hueglass.infer.regions.masks import read_labels
 from hueglass.infer.regions.regions import REGION_NAMES
 
 from .masks import camvid_regions
 
-SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
 PHOTO_LABELS = Path(__file__).with_name("photo_labels.npz")
 """Labels of the Berkeley photographs, by superpixels: arrays (h, w) uint8 by "folder/name", smaller than the photos."""
 
@@ -55,9 +54,9 @@ def load_photos(folder: Path, side: int, camvid: Relabel = camvid_regions) -> li
     """
     if not folder.is_dir():
         raise UsageError(f"{folder}: no such folder, expected a folder of photographs")
-    files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)
+    files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in READ_SUFFIXES)
     if not files:
-        raise UsageError(f"{folder}: holds no photograph ({', '.join(sorted(SUFFIXES))})")
+        raise UsageError(f"{folder}: holds no photograph ({', '.join(sorted(READ_SUFFIXES))})")
     split = folder.with_name(folder.name + "_label")
     filmed = split.is_dir()
     drawn = {} if filmed else photo_labels()
@@ -96,7 +95,7 @@ def street_photos(count: int, side: int) -> list[Photo]:
 
 
 def _street_photo(seed: int, side: int) -> Photo:
-    image, labels = render_street(street_scene(seed), 0.7 * seed, side * 4 // 3, side)
+    image, labels = render_street(make_street(seed), 0.7 * seed, side * 4 // 3, side)
     table = np.array([REGION_NAMES.index(name) for name in LABELS], np.uint8)
     return Photo(f"street-{seed}", image, table[labels], filmed=True)
 

@@ -14,7 +14,7 @@ def pairs(
     count: Annotated[int, typer.Option(min=1, max=100_000, help="How many.")] = 1000,
     seed: Annotated[int, typer.Option(min=0, help="Another seed draws other pairs.")] = 0,
 ) -> None:
-    """Draw pairs of similar scenes in different colours: the manifest that `targets` works through."""
+    """Draw pairs of similar pictures in different colours: the manifest that `targets` works through."""
     from hueglass.datasets.pairs import draw_pairs, write_pairs
     from hueglass.infer.files import writable_place
 

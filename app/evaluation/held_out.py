@@ -4,7 +4,7 @@ from pathlib import Path
 
 from hueglass.train.checkpoint import load_weights
 from hueglass.train.student.distill import TrainConfig, load_data
-from hueglass.train.student.held_out import Scenes
+from hueglass.train.student.held_out import HeldOut
 
 
 def evaluate_held_out(checkpoint: Path, data: Path | None) -> None:
@@ -13,6 +13,6 @@ def evaluate_held_out(checkpoint: Path, data: Path | None) -> None:
     config = TrainConfig.model_validate(facts["config"])
     _, watched = load_data(config.data, data)
     sizes = (config.student.thumbnail, config.student.slots)
-    scenes = Scenes.draw(watched.photos, watched.targets, *sizes, config.samples, batches=32)
-    for name, value in scenes.measure(student, encoder).items():
+    held_out = HeldOut.draw(watched.photos, watched.targets, *sizes, config.samples, batches=32)
+    for name, value in held_out.measure(student, encoder).items():
         print(f"{name:32} {value:8.3f}")

@@ -14,7 +14,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from hueglass.datasets.street.film import LABELS, render_street, street_scene
+from hueglass.datasets.street.film import LABELS, make_street, render_street
 from hueglass.infer.files import make_folder
 from hueglass.infer.frame import Frame
 from hueglass.infer.grid.cpu import native
@@ -57,9 +57,9 @@ def run_demo(folder: Path, look_name: str, seconds: float, seed: int) -> None:
 
 def street_frames(count: int, seed: int, size: int) -> Iterator[tuple[Frame[np.ndarray], Regions]]:
     """Frames of the generated street and their regions over half a thumbnail `size` pixels wide."""
-    scene = street_scene(seed)
+    street = make_street(seed)
     for index in range(count):
-        image, labels = render_street(scene, index / RATE, WIDTH, HEIGHT)
+        image, labels = render_street(street, index / RATE, WIDTH, HEIGHT)
         yield Frame(image, index / RATE, index, 1 / RATE), regions_of(Mask(labels, LABELS), size // 2)
 
 

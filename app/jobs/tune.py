@@ -20,7 +20,7 @@ from hueglass.infer.regions.regions import no_regions
 from hueglass.infer.regions.segmenter import find_regions
 from hueglass.progress import progress_bar
 from hueglass.train.checkpoint import load_weights
-from hueglass.train.student.tune import Scene, TuneConfig, distance, tune
+from hueglass.train.student.tune import TuneConfig, TuningFrame, distance, tune
 
 STREETS = 80
 """Generated frames to tune on where nobody gives any."""
@@ -40,16 +40,16 @@ def tune_look(reference: Path, out: Path, options: TuneOptions) -> None:
     not_an_input(out, reference, *([mask] if mask is not None else []))
     image = read_image(reference)
     student, _, _ = load_weights(bundle.folder)
-    style = _scene(image, bundle)
+    style = _tuning_frame(image, bundle)
     if mask is not None:
         named = regions_of(read_mask(mask, image.shape[:2]), bundle.manifest.thumbnail // 2)
-        style = Scene(style.thumbnail, named)
+        style = TuningFrame(style.thumbnail, named)
     look = make_look(bundle, out.stem, image, style.regions)
-    scenes = [_scene(frame, bundle) for frame in _frames(frames, bundle.manifest.thumbnail)]
-    if len(scenes) <= UNSEEN:
-        raise UsageError(f"{frames}: {len(scenes)} frames, expected more than {UNSEEN}")
-    order = np.random.default_rng(0).permutation(len(scenes))
-    unseen, seen = ([scenes[i] for i in part] for part in (order[:UNSEEN], order[UNSEEN:]))
+    taken = [_tuning_frame(frame, bundle) for frame in _frames(frames, bundle.manifest.thumbnail)]
+    if len(taken) <= UNSEEN:
+        raise UsageError(f"{frames}: {len(taken)} frames, expected more than {UNSEEN}")
+    order = np.random.default_rng(0).permutation(len(taken))
+    unseen, seen = ([taken[i] for i in part] for part in (order[:UNSEEN], order[UNSEEN:]))
     with progress_bar(counted=False) as bar:
         task = bar.add_task(str(out), total=1.0)
         began = time.monotonic()
@@ -68,10 +68,10 @@ def tune_look(reference: Path, out: Path, options: TuneOptions) -> None:
         print(f"  swd on {len(unseen)} unseen frames {how}: {before:.2f} before, {after:.2f} after")
 
 
-def _scene(image: np.ndarray, bundle: ModelBundle) -> Scene:
+def _tuning_frame(image: np.ndarray, bundle: ModelBundle) -> TuningFrame:
     thumbnail = bundle.thumbnail(image)
     empty = no_regions(bundle.manifest.thumbnail // 2)
-    return Scene(thumbnail, empty if bundle.segmenter is None else find_regions(bundle.segmenter, thumbnail))
+    return TuningFrame(thumbnail, empty if bundle.segmenter is None else find_regions(bundle.segmenter, thumbnail))
 
 
 def _frames(path: Path | None, side: int) -> Iterator[np.ndarray]:

@@ -4,12 +4,12 @@ Image rows of a level plane, and image columns of a wall along the street, have 
 a texture exactly over the stretch such a row or column covers, from running sums.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
 
-from .layout import PERIOD, Scene
+from .layout import PERIOD, Street
 from .textures import light, smoothstep
 
 LABELS = ("sky", "building", "vegetation", "ground", "vehicle", "other")
@@ -68,11 +68,11 @@ class View:
         return (1 - 0.8 * smoothstep(0.15, 0.95, wave)).astype(np.float32)
 
 
-def view_at(scene: Scene, time: float, width: int, height: int) -> View:
+def view_at(street: Street, time: float, width: int, height: int) -> View:
     focal = 0.76 * max(width, 1.2 * height)
     yaw = 0.014 * np.sin(0.9 * time) + 0.006 * np.sin(2.3 * time + 1)
     pitch = 0.0022 * np.sin(5.1 * time) + 0.0015 * np.sin(3.7 * time + 2)
-    warmth = 0.5 + 0.5 * np.sin(2 * np.pi * time / 21 + scene.phase)
+    warmth = 0.5 + 0.5 * np.sin(2 * np.pi * time / 21 + street.phase)
     sun = np.array([1.75, 1.54 - 0.07 * warmth, 1.24 - 0.22 * warmth], np.float32) * (0.97 + 0.08 * np.sin(0.5 * time))
     return View(
         width,
@@ -83,7 +83,7 @@ def view_at(scene: Scene, time: float, width: int, height: int) -> View:
         CAMERA_HEIGHT + 0.012 * np.sin(6.0 * time),
         6.0 + SPEED * time,
         time,
-        scene.phase,
+        street.phase,
         sun,
         np.array([0.36, 0.42, 0.52], np.float32),
         light(0.80, 0.83, 0.86) * (1, 1, 1 - 0.05 * warmth),
@@ -151,23 +151,39 @@ def means(sums: np.ndarray, start: np.ndarray, stop: np.ndarray) -> np.ndarray:
     return (total(stop) - total(start)) / (stop - start).astype(np.float32).reshape((-1,) + (1,) * (sums.ndim - 1))
 
 
-def plane(
-    sums: np.ndarray,
-    scale: float,
-    depth: np.ndarray,
-    span: np.ndarray,
-    slopes: np.ndarray,
-    origin: float,
-    z: float,
-    border: int,
-) -> np.ndarray:
-    """A level plane as the camera sees it: (rows, columns, channels).
+@dataclass(frozen=True)
+class LevelTexture:
+    """What lies on a level plane: running sums along the street, texels per metre, and what cv2 puts beyond it."""
 
-    Row i lies at `depth[i]` and covers `span[i]` along the street; `slopes` are x / depth of the columns; `origin`
-    is where the camera stands, in x from the texture's left edge.
+    sums: np.ndarray
+    scale: float
+    border: int
+
+
+@dataclass(frozen=True)
+class LevelRows:
+    """Where the rows and columns of a picture meet a level plane.
+
+    Row i lies at `depth[i]` and covers `span[i]` along the street; `slopes` are x / depth of the columns; the camera
+    stands at `origin`, in x from the texture's left edge, and at `z` along the street. All in metres.
     """
-    span = np.maximum(span, 1 / scale)
-    rows = means(sums, (z + depth - span / 2) * scale, (z + depth + span / 2) * scale)
+
+    depth: np.ndarray
+    span: np.ndarray
+    slopes: np.ndarray
+    origin: float
+    z: float
+
+    def start_at(self, first: int) -> "LevelRows":
+        """Without the rows before `first`."""
+        return replace(self, depth=self.depth[first:], span=self.span[first:])
+
+
+def plane(texture: LevelTexture, seen: LevelRows) -> np.ndarray:
+    """A level plane as the camera sees it: (rows, columns, channels)."""
+    scale, depth, slopes = texture.scale, seen.depth, seen.slopes
+    span = np.maximum(seen.span, 1 / scale)
+    rows = means(texture.sums, (seen.z + depth - span / 2) * scale, (seen.z + depth + span / 2) * scale)
     wide = rows.shape[1]
     out = np.empty((len(depth), len(slopes), rows.shape[2]), np.float32)
     texels = depth * scale * (slopes[1] - slopes[0])  # that a pixel covers across the street
@@ -179,10 +195,10 @@ def plane(
         strip = rows[part]
         if factor > 1:
             strip = cv2.resize(strip, (wide // factor, len(strip)), interpolation=cv2.INTER_AREA)
-        across = ((depth[part, None] * slopes + origin) * (scale / factor) - 0.5).astype(np.float32)
+        across = ((depth[part, None] * slopes + seen.origin) * (scale / factor) - 0.5).astype(np.float32)
         along = np.broadcast_to(np.arange(len(strip), dtype=np.float32)[:, None], across.shape)
-        seen = cv2.remap(strip, across, np.ascontiguousarray(along), cv2.INTER_LINEAR, borderMode=border)
-        out[part] = seen.reshape(out[part].shape)
+        found = cv2.remap(strip, across, np.ascontiguousarray(along), cv2.INTER_LINEAR, borderMode=texture.border)
+        out[part] = found.reshape(out[part].shape)
     return out
 
 

@@ -1,18 +1,33 @@
 """Draws each thing of the generated street onto the canvas: sky, ground, houses, trees, lamps and cars."""
 
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 
 from . import objects, textures
-from .camera import BUILDING, GROUND, OTHER, VEGETATION, VEHICLE, Canvas, View, clearness, means, plane
-from .layout import CAR_COLOURS, SHADOW_SCALE, WALL_DEPTH, House, Placed, Scene, Sprite
+from .camera import (
+    BUILDING,
+    GROUND,
+    OTHER,
+    VEGETATION,
+    VEHICLE,
+    Canvas,
+    LevelRows,
+    LevelTexture,
+    View,
+    clearness,
+    means,
+    plane,
+)
+from .layout import CAR_COLOURS, SHADOW_SCALE, WALL_DEPTH, House, Placed, Sprite, Street
 from .textures import light, smoothstep
 
 CAR_FAR = 190.0
 """Cars are a few pixels wide by then; they fade in over the 50 metres before."""
 
 
-def draw_sky(canvas: Canvas, scene: Scene) -> None:
+def draw_sky(canvas: Canvas, street: Street) -> None:
     """Graded air, clouds on a plane overhead, and two ridges of hills; at half size, for all of it is soft."""
     view = canvas.view
     step = 2
@@ -24,33 +39,25 @@ def draw_sky(canvas: Canvas, scene: Scene) -> None:
     low = np.exp(-up / 0.10)[:, None]
     air = (middle + (zenith - middle) * high) * (1 - low) + view.haze * low
     drift = 0.012 * view.time
-    clouds = plane(
-        scene.clouds,
-        105.0,
-        1 / up,
-        (step / view.focal) / up**2,
-        view.slopes(step),
-        4.0 + drift,
-        3 * drift + scene.phase,
-        cv2.BORDER_WRAP,
-    )
+    above = LevelRows(1 / up, (step / view.focal) / up**2, view.slopes(step), 4.0 + drift, 3 * drift + street.phase)
+    clouds = plane(LevelTexture(street.clouds, 105.0, cv2.BORDER_WRAP), above)
     cover = clouds[..., :1] * smoothstep(0.03, 0.16, up)[:, None, None]
     white, grey = light(0.99, 0.98, 0.95) * 1.25, light(0.64, 0.68, 0.74)
     tone = grey + (white - grey) * clouds[..., 1:]
     tone += (view.haze - tone) * (0.75 * low[:, :, None])
     sky = air[:, None] * (1 - cover) + tone * cover
-    _draw_hills(sky, scene, view, rows, step)
+    _draw_hills(sky, street, view, rows, step)
     canvas.image[:bottom, :, :3] = cv2.resize(
         sky.astype(np.float32), (view.width, bottom), interpolation=cv2.INTER_LINEAR
     )
 
 
-def _draw_hills(sky: np.ndarray, scene: Scene, view: View, rows: np.ndarray, step: int) -> None:
+def _draw_hills(sky: np.ndarray, street: Street, view: View, rows: np.ndarray, step: int) -> None:
     bearing = np.arctan(view.slopes(step)) + 3.0
     first = int(np.argmax(rows > view.centre[1] - 0.16 * view.focal))
     rows, sky = rows[first:, None], sky[first:]
     ridges = ((0.050, 0.016, light(0.68, 0.75, 0.82)), (0.040, 0.008, light(0.58, 0.66, 0.70)))
-    for profile, (tall, base, colour) in zip(scene.hills, ridges, strict=True):
+    for profile, (tall, base, colour) in zip(street.hills, ridges, strict=True):
         crest = base + tall * np.interp(bearing * 2048 / (2 * np.pi), np.arange(2048), profile, period=2048)
         top = (view.centre[1] - view.focal * crest).astype(np.float32)
         inside = np.clip((rows - top) / step + 0.5, 0, 1)[..., None]
@@ -58,17 +65,18 @@ def _draw_hills(sky: np.ndarray, scene: Scene, view: View, rows: np.ndarray, ste
         sky += inside * (colour + (view.haze - colour) * sink - sky)
 
 
-def draw_ground(canvas: Canvas, scene: Scene) -> None:
+def draw_ground(canvas: Canvas, street: Street) -> None:
     view = canvas.view
     first = max(0, int(np.ceil(view.centre[1])))
     below = np.arange(first, view.height, dtype=np.float32) + 0.5 - np.float32(view.centre[1])
     depth = view.focal * view.y / np.maximum(below, 0.4)
     span = depth**2 / (view.focal * view.y)
     slopes, origin = view.slopes(), view.x + textures.GROUND_HALF_WIDTH
-    albedo = plane(scene.ground, textures.GROUND_SCALE, depth, span, slopes, origin, view.z, cv2.BORDER_REPLICATE)
-    shadow = plane(scene.shadows, SHADOW_SCALE, depth, span, slopes, origin, view.z, cv2.BORDER_REPLICATE)
+    rows = LevelRows(depth, span, slopes, origin, view.z)
+    albedo = plane(LevelTexture(street.ground, textures.GROUND_SCALE, cv2.BORDER_REPLICATE), rows)
+    shadow = plane(LevelTexture(street.shadows, SHADOW_SCALE, cv2.BORDER_REPLICATE), rows)
     near = int(np.argmin(depth > 40))
-    grit = plane(scene.grit, 128.0, depth[near:], span[near:], slopes, origin, view.z, cv2.BORDER_WRAP)
+    grit = plane(LevelTexture(street.grit, 128.0, cv2.BORDER_WRAP), rows.start_at(near))
     albedo[near:] *= cv2.merge([grit] * 3)
     shadow[..., 0] *= view.sunshine(depth)[:, None]
     lamps = np.stack([view.sun * objects.SUN_DIRECTION[1], view.ambient * 0.95], axis=1)
@@ -81,14 +89,15 @@ def draw_ground(canvas: Canvas, scene: Scene) -> None:
     canvas.labels[first:] = np.where((across < textures.PAVEMENT_EDGE) | (depth > 90)[:, None], GROUND, VEGETATION)
 
 
-def draw_house(canvas: Canvas, scene: Scene, thing: Placed, depth: float) -> None:
-    house, view = scene.houses[thing.which], canvas.view
+def draw_house(canvas: Canvas, street: Street, thing: Placed, depth: float) -> None:
+    house, view = street.houses[thing.which], canvas.view
     side = np.sign(thing.x)
     if depth > 2:
         facing = max(0.0, -float(objects.SUN_DIRECTION[2]))
         tint = view.ambient * 0.72 + view.sun * facing * 0.8 * view.sunshine(depth)
         left = thing.x if side > 0 else thing.x - WALL_DEPTH
-        _draw_sprite(canvas, house.end, textures.FACADE_SCALE, left, house.height, depth, tint, BUILDING)
+        end = Billboard(house.end, textures.FACADE_SCALE, left, house.height, BUILDING)
+        _draw_billboard(canvas, end, depth, tint)
     facing = max(0.0, -side * float(objects.SUN_DIRECTION[0]))
     # The shaded side still gets light thrown back by the sunny side of the street.
     base = view.ambient * (0.82 if side > 0 else 0.85) + (0.12 if side > 0 else 0) * view.sun
@@ -141,22 +150,24 @@ def _stand_up(strip: np.ndarray, view: View, height: float, depth: np.ndarray, t
     return cv2.transpose(seen)
 
 
-def _draw_sprite(
-    canvas: Canvas,
-    sprite: Sprite,
-    scale: float,
-    left: float,
-    top: float,
-    depth: float,
-    tint: np.ndarray,
-    label: int,
-    lean: float = 0.0,
-) -> None:
-    """A sprite facing us, its upper left corner at (left, top) metres, `scale` texels per metre; `lean` shears it."""
-    view = canvas.view
-    zoom = view.focal / (depth * scale)
+@dataclass(frozen=True)
+class Billboard:
+    """A sprite that faces us, `scale` texels per metre, its upper left corner at (left, top) metres; `lean` shears it,
+    `label` says what it is."""
+
+    sprite: Sprite
+    scale: float
+    left: float
+    top: float
+    label: int
+    lean: float = 0.0
+
+
+def _draw_billboard(canvas: Canvas, board: Billboard, depth: float, tint: np.ndarray) -> None:
+    view, sprite, lean = canvas.view, board.sprite, board.lean
+    zoom = view.focal / (depth * board.scale)
     high, wide = sprite[0].shape[0] * zoom, sprite[0].shape[1] * zoom
-    u, v = view.column(left, depth), view.row(top, depth)
+    u, v = view.column(board.left, depth), view.row(board.top, depth)
     margin = 2 + abs(lean) * high
     x0, x1 = max(0, int(np.floor(u - margin))), min(view.width, int(np.ceil(u + wide + margin)))
     y0, y1 = max(0, int(np.floor(v - 1))), min(view.height, int(np.ceil(v + high + 1)))
@@ -169,32 +180,32 @@ def _draw_sprite(
     sx, sy = wide / texture.shape[1], high / texture.shape[0]
     move = np.array([[sx, -lean * sy, u - x0 + 0.5 * sx - 0.5 + lean * high], [0, sy, v - y0 + 0.5 * sy - 0.5]])
     patch = cv2.warpAffine(texture, move, (x1 - x0, y1 - y0), flags=cv2.INTER_LINEAR)
-    canvas.lay(patch, y0, x0, depth, tint, label)
+    canvas.lay(patch, y0, x0, depth, tint, board.label)
 
 
-def draw_tree(canvas: Canvas, scene: Scene, thing: Placed, depth: float) -> None:
+def draw_tree(canvas: Canvas, street: Street, thing: Placed, depth: float) -> None:
     if depth < 2.5:
         return
-    view, sprite = canvas.view, scene.trees[thing.which]
+    view, sprite = canvas.view, street.trees[thing.which]
     scale = objects.TREE_SCALE / thing.scale
     high, wide = sprite[0].shape[0] / scale, sprite[0].shape[1] / scale
     tint = view.ambient * 0.95 + view.sun * (0.95 if thing.x < 8 else 0.5) * view.sunshine(depth)
     lean = 0.006 * np.sin(1.7 * view.time + thing.z)
-    _draw_sprite(canvas, sprite, scale, thing.x - wide / 2, high, depth, tint, VEGETATION, lean)
+    _draw_billboard(canvas, Billboard(sprite, scale, thing.x - wide / 2, high, VEGETATION, lean), depth, tint)
 
 
-def draw_lamp(canvas: Canvas, scene: Scene, thing: Placed, depth: float) -> None:
+def draw_lamp(canvas: Canvas, street: Street, thing: Placed, depth: float) -> None:
     if depth < 1.5:
         return
-    view, sprite = canvas.view, scene.lamps[thing.which > 0]
+    view, sprite = canvas.view, street.lamps[thing.which > 0]
     high, wide = sprite[0].shape[0] / objects.LAMP_SCALE, sprite[0].shape[1] / objects.LAMP_SCALE
     tint = view.ambient + view.sun * 0.6 * view.sunshine(depth)
-    _draw_sprite(canvas, sprite, objects.LAMP_SCALE, thing.x - wide / 2, high, depth, tint, OTHER)
+    _draw_billboard(canvas, Billboard(sprite, objects.LAMP_SCALE, thing.x - wide / 2, high, OTHER), depth, tint)
 
 
-def draw_car(canvas: Canvas, scene: Scene, thing: Placed, depth: float) -> None:
+def draw_car(canvas: Canvas, street: Street, thing: Placed, depth: float) -> None:
     """Project the mesh, drop what faces away, and paint the rest far to near at twice the size."""
-    view, mesh = canvas.view, scene.car
+    view, mesh = canvas.view, street.car
     turn = np.array([thing.scale, 1, thing.scale], np.float32)
     offset = np.array([thing.x, 0, depth + (0 if thing.scale > 0 else objects.CAR_LENGTH)], np.float32)
     corners, normals = mesh.corners * turn + offset, mesh.normals * turn
@@ -206,7 +217,7 @@ def draw_car(canvas: Canvas, scene: Scene, thing: Placed, depth: float) -> None:
     seen = ((normals * towards).sum(1) > 0) & (corners[..., 2].min(axis=1) > 0.8)
     if depth > CAR_FAR or not seen.any():
         return
-    colours = _car_light(view, scene, thing, shading[seen], towards[seen], seen, depth)
+    colours = _car_light(view, street, thing, shading[seen], towards[seen], seen, depth)
     order = np.argsort(mesh.lift[seen] - np.linalg.norm(middle[seen] - eye, axis=1))
     u = view.centre[0] + view.focal * (corners[seen][..., 0] - view.x) / corners[seen][..., 2]
     v = view.centre[1] - view.focal * (corners[seen][..., 1] - view.y) / corners[seen][..., 2]
@@ -215,14 +226,14 @@ def draw_car(canvas: Canvas, scene: Scene, thing: Placed, depth: float) -> None:
 
 def _car_light(
     view: View,
-    scene: Scene,
+    street: Street,
     thing: Placed,
     normals: np.ndarray,
     towards: np.ndarray,
     seen: np.ndarray,
     depth: float,
 ) -> np.ndarray:
-    mesh = scene.car
+    mesh = street.car
     base = mesh.colour[seen] + mesh.paint[seen, None] * CAR_COLOURS[thing.which]
     sun = np.clip(normals @ objects.SUN_DIRECTION, 0, 1)[:, None] * view.sunshine(depth)
     lit = base * (view.ambient * (0.55 + 0.45 * normals[:, 1:2]) + view.sun * 0.85 * sun)

@@ -1,6 +1,6 @@
 """A generated street, filmed from a slowly moving car: video for trying the product when there is no footage.
 
-`street_scene` draws every texture once; `render_street` then projects them for one moment. Textures are averaged
+`make_street` draws every texture once; `render_street` then projects them for one moment. Textures are averaged
 over exactly the stretch of street a pixel covers: nothing shimmers, however far away. The street repeats, and
 fades into haze before `FAR`, so that it never ends and nothing appears suddenly.
 """
@@ -15,42 +15,42 @@ from hueglass.infer.frame import Frame
 
 from .camera import FAR, LABELS, LANE, Canvas, View, develop, view_at
 from .drawing import draw_car, draw_ground, draw_house, draw_lamp, draw_sky, draw_tree
-from .layout import PERIOD, Placed, Scene, street_scene
+from .layout import PERIOD, Placed, Street, make_street
 
-__all__ = ["LABELS", "Scene", "render_street", "street_clip", "street_scene"]
+__all__ = ["LABELS", "Street", "make_street", "render_street", "street_clip"]
 
 
-def render_street(scene: Scene, time: float, width: int = 1280, height: int = 720) -> tuple[np.ndarray, np.ndarray]:
+def render_street(street: Street, time: float, width: int = 1280, height: int = 720) -> tuple[np.ndarray, np.ndarray]:
     """The street at `time` seconds: image (height, width, 3) uint8 sRGB, labels (height, width) uint8 into LABELS."""
     if width < 16 or height < 16:
         raise UsageError(f"a street of {width}x{height} pixels, expected at least 16x16")
-    view = view_at(scene, time, width, height)
+    view = view_at(street, time, width, height)
     canvas = Canvas(view)
-    draw_sky(canvas, scene)
-    draw_ground(canvas, scene)
-    for depth, thing in _in_sight(view, scene.backdrop):
+    draw_sky(canvas, street)
+    draw_ground(canvas, street)
+    for depth, thing in _in_sight(view, street.backdrop):
         if thing.kind == "house":
-            draw_house(canvas, scene, thing, depth)
+            draw_house(canvas, street, thing, depth)
         else:
-            draw_tree(canvas, scene, thing, depth)
+            draw_tree(canvas, street, thing, depth)
     # Nothing of the backdrop can hide the roadside: every line of sight meets the roadside first.
-    for depth, thing in _in_sight(view, (*scene.roadside, _car_ahead(view))):
+    for depth, thing in _in_sight(view, (*street.roadside, _car_ahead(view))):
         if thing.kind == "tree":
-            draw_tree(canvas, scene, thing, depth)
+            draw_tree(canvas, street, thing, depth)
         elif thing.kind == "lamp":
-            draw_lamp(canvas, scene, thing, depth)
+            draw_lamp(canvas, street, thing, depth)
         else:
-            draw_car(canvas, scene, thing, depth)
-    return develop(cv2.cvtColor(canvas.image, cv2.COLOR_RGBA2RGB), scene.seed, time), canvas.labels
+            draw_car(canvas, street, thing, depth)
+    return develop(cv2.cvtColor(canvas.image, cv2.COLOR_RGBA2RGB), street.seed, time), canvas.labels
 
 
 def street_clip(
     seconds: float = 6.0, rate: float = 25, width: int = 1280, height: int = 720, seed: int = 0
 ) -> Iterator[Frame]:
     """The street as a video of round(seconds * rate) frames, the first at time 0."""
-    scene = street_scene(seed)
+    street = make_street(seed)
     for index in range(round(seconds * rate)):
-        yield Frame(render_street(scene, index / rate, width, height)[0], index / rate, index, 1 / rate)
+        yield Frame(render_street(street, index / rate, width, height)[0], index / rate, index, 1 / rate)
 
 
 def _car_ahead(view: View) -> Placed:

@@ -51,8 +51,8 @@ class Placed:
 
 
 @dataclass(frozen=True)
-class Scene:
-    """Everything that does not change from frame to frame. Build it with `street_scene`."""
+class Street:
+    """Everything that does not change from frame to frame. Build it with `make_street`."""
 
     seed: int
     houses: tuple[House, ...]
@@ -80,7 +80,7 @@ CAR_COLOURS = (
 )
 
 
-def street_scene(seed: int = 0) -> Scene:
+def make_street(seed: int = 0) -> Street:
     """Draw the textures and lay out the street; the same seed gives the same street."""
     rng = np.random.default_rng(seed)
     houses = tuple(_house(rng, index) for index in range(9))
@@ -89,7 +89,7 @@ def street_scene(seed: int = 0) -> Scene:
     backdrop = _lay_houses(rng, houses, -1) + _lay_houses(rng, houses, 1)
     roadside = _lay_roadside(rng)
     grit = 1 + 0.10 * textures.fractal_noise(rng, (512, 1024), 0.55)
-    return Scene(
+    return Street(
         seed=seed,
         houses=houses,
         trees=trees,

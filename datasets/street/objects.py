@@ -1,6 +1,6 @@
 """Things that stand along the generated street: trees and lamp posts as sprites, cars as small meshes.
 
-Colours are light (see `street_textures`); sprites (H, W, 4) are premultiplied.
+Colours are light (see `textures`); sprites (H, W, 4) are premultiplied.
 """
 
 from dataclasses import dataclass, fields

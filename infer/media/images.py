@@ -19,8 +19,9 @@ MAX_PIXELS = 1 << 28
 """Larger pictures are refused from the header alone: a small file can claim any size."""
 MAX_FILE_BYTES = 1 << 31
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
-READ_SUFFIXES = (*IMAGE_SUFFIXES, ".bmp", ".tif", ".tiff")
 """What `write_image` writes."""
+READ_SUFFIXES = (*IMAGE_SUFFIXES, ".bmp", ".tif", ".tiff")
+"""What `read_image` reads."""
 
 _QUALITY = {
     ".jpg": [

@@ -12,7 +12,7 @@ import pytest
 from support.places import DATA
 
 from hueglass.datasets import pairs as module
-from hueglass.datasets.pairs import MIX, Pair, Scene, check_files, draw_pairs, read_pairs, write_pairs
+from hueglass.datasets.pairs import MIX, Pair, Picture, check_files, draw_pairs, read_pairs, write_pairs
 from hueglass.infer.errors import HueglassError, UsageError
 
 HEADER = '{"hueglass_pairs":1}'
@@ -199,27 +199,27 @@ def test_a_kind_without_data_is_left_out(tmp_path: Path) -> None:
         draw_pairs(tmp_path / "c", 30, 0)
 
 
-def _scene(layout: float, colour: float) -> Scene:
-    return Scene(f"{layout}/{colour}", None, "", np.full((2, 16, 16), layout), np.full(6, colour))
+def _picture(layout: float, colour: float) -> Picture:
+    return Picture(f"{layout}/{colour}", None, "", np.full((2, 16, 16), layout), np.full(6, colour))
 
 
 def test_a_style_is_laid_out_like_the_content_in_other_colours() -> None:
-    content = _scene(0, 0)
+    content = _picture(0, 0)
     # 6 equal differences d are a distance of d * sqrt(6): 4.8 is nearer than 12, 5 is not.
-    near, similar, far = _scene(0.1, 4.8), _scene(0.2, 5), _scene(0.3, 90)
-    assert module.similar_scene(content, [far, near, similar]) is similar
-    assert module.similar_scene(content, [far, near]) is far
-    assert module.similar_scene(content, [_scene(0, 1), near, _scene(0, 2)]) is near
+    near, similar, far = _picture(0.1, 4.8), _picture(0.2, 5), _picture(0.3, 90)
+    assert module.similar_picture(content, [far, near, similar]) is similar
+    assert module.similar_picture(content, [far, near]) is far
+    assert module.similar_picture(content, [_picture(0, 1), near, _picture(0, 2)]) is near
 
 
 @pytest.mark.skipif(not (DATA / "photos").is_dir(), reason="needs the photographs, see HUEGLASS_DATA")
-def test_drawn_scenes_are_more_alike_than_chance_and_differ_in_colour() -> None:
-    scenes = {scene.path: scene for scene in module._scenes(DATA, "photos/imagenet1k_samples")}
-    assert not any(crc32(Path(path).stem.encode()) % 10 == 0 for path in scenes)
-    stream = module._stream("photo-photo", {"photo": list(scenes.values())}, np.random.default_rng(0))
+def test_drawn_pictures_are_more_alike_than_chance_and_differ_in_colour() -> None:
+    pictures = {one.path: one for one in module._pictures(DATA, "photos/imagenet1k_samples")}
+    assert not any(crc32(Path(path).stem.encode()) % 10 == 0 for path in pictures)
+    stream = module._stream("photo-photo", {"photo": list(pictures.values())}, np.random.default_rng(0))
     drawn = [next(stream) for _ in range(200)]
 
-    def apart(pairs: list[tuple[Scene, Scene]]) -> float:
+    def apart(pairs: list[tuple[Picture, Picture]]) -> float:
         return float(np.mean([np.abs(a.layout - b.layout).mean() for a, b in pairs]))
 
     chance = apart([(a, b) for (a, *_), (_, b, _) in pairwise(drawn)])

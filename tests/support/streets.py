@@ -4,7 +4,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from hueglass.datasets.street.film import Scene, render_street, street_scene
+from hueglass.datasets.street.film import Street, make_street, render_street
 
 
 def picture_of_street(seed: int, time: float, width: int, height: int) -> np.ndarray:
@@ -19,9 +19,9 @@ def labels_of_street(seed: int, time: float, width: int, height: int) -> np.ndar
 
 @lru_cache(maxsize=100)
 def _drawn(seed: int, time: float, width: int, height: int) -> tuple[np.ndarray, np.ndarray]:
-    return render_street(_scene(seed), time, width, height)
+    return render_street(_street(seed), time, width, height)
 
 
 @lru_cache(maxsize=2)  # one is 165 MB
-def _scene(seed: int) -> Scene:
-    return street_scene(seed)
+def _street(seed: int) -> Street:
+    return make_street(seed)

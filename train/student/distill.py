@@ -24,7 +24,7 @@ from hueglass.train.checkpoint import load_weights, save_weights
 from hueglass.train.loop import LoopConfig
 from hueglass.train.matting_laplacian import laplacian_energy
 
-from .held_out import Scenes, selection
+from .held_out import HeldOut, selection
 from .losses import (
     LossWeights,
     borders,
@@ -190,16 +190,16 @@ def run(config: TrainConfig, folder: Path, data: Path | None, report: Callable[[
     training = start(config, seen, device)
     loop.resume(training, config, folder)
     sizes = (config.student.thumbnail, config.student.slots)
-    scenes = Scenes.draw(held_out.photos, held_out.targets, *sizes, config.samples)
+    watched = HeldOut.draw(held_out.photos, held_out.targets, *sizes, config.samples)
     learn = partial(train_step, config=config, device=device)
-    return loop.run(training, task(learn, scenes), config, folder, report)
+    return loop.run(training, task(learn, watched), config, folder, report)
 
 
-def task(learn: Callable[[Training], dict[str, float]], scenes: Scenes) -> loop.Task[Training]:
-    """What the loop has to know of a training of the student that is watched on `scenes`."""
+def task(learn: Callable[[Training], dict[str, float]], watched: HeldOut) -> loop.Task[Training]:
+    """What the loop has to know of a training of the student; `watched` is what it is measured on."""
     return loop.Task(
         learn=learn,
-        measure=lambda training: (scenes.measure(*training.saved()), scenes.sheet(*training.saved())),
+        measure=lambda training: (watched.measure(*training.saved()), watched.sheet(*training.saved())),
         selection=selection,
         save=lambda training, folder, facts: save_weights(folder, *training.saved(), facts),
     )

@@ -1,4 +1,4 @@
-"""Held-out scenes: the samples on which a training is watched, the same ones every time."""
+"""What is held out: the samples on which a training is watched, the same ones every time."""
 
 from dataclasses import dataclass
 
@@ -24,7 +24,7 @@ SEEN = {"shown": 1.0, "hidden": 0.0}
 
 
 @dataclass(frozen=True)
-class Scenes:
+class HeldOut:
     """Batches with exact targets by kind of grade; with the teacher's targets, and without targets, by what is seen."""
 
     graded: dict[str, list[Batch]]
@@ -40,13 +40,13 @@ class Scenes:
         config: SampleConfig,
         batches: int = 6,
         seed: int = 7,
-    ) -> "Scenes":
+    ) -> "HeldOut":
         plain = config.model_copy(update={"soft": 0.0, "regraded": 0.0})
         sampler = Sampler(plain, photos, targets, thumbnail, slots, seed)
         graded = {k: [sampler.graded(CHUNK, **kind) for _ in range(batches)] for k, kind in GRADED.items()}
         taught = {k: [sampler.taught(CHUNK, v, 1.0) for _ in range(batches)] for k, v in SEEN.items() if targets}
         free = {k: [sampler.unpaired(CHUNK, v, 1.0) for _ in range(batches)] for k, v in SEEN.items()}
-        return Scenes(graded, taught, free)
+        return HeldOut(graded, taught, free)
 
     def measure(self, student: Student, encoder: LookEncoder) -> dict[str, float]:
         """Mean PSNR in dB to known targets (beside global Monge-Kantorovich's) and to the teacher's; `bleed`, how

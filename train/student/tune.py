@@ -48,7 +48,7 @@ class TuneConfig(BaseModel):
 
 
 @dataclass(frozen=True)
-class Scene:
+class TuningFrame:
     """A frame's or the reference's thumbnail (T, T, 3) uint8 sRGB and its regions over half of it."""
 
     thumbnail: np.ndarray
@@ -57,7 +57,7 @@ class Scene:
 
 @dataclass(frozen=True)
 class Example:
-    """Scenes as the student is given them (maps zero where regions are hidden), and which regions belong together.
+    """Two frames as the student is given them (maps zero where regions are hidden), and which regions belong together.
 
     `content`, `style` (1, 3, T, T); `maps` (1, slots, T/2, T/2); `truth`, `style_truth` (1, R, T/2, T/2), the last
     region being what the reference lacks, to which all of it answers.
@@ -103,8 +103,8 @@ class Codes(torch.nn.Module):
 def tune(
     student: Student,
     look: Look,
-    reference: Scene,
-    frames: list[Scene],
+    reference: TuningFrame,
+    frames: list[TuningFrame],
     config: TuneConfig,
     report: Callable[[float, float], None],
 ) -> Look:
@@ -134,7 +134,7 @@ def tune(
     return codes.tuned()
 
 
-def example(frame: Scene, reference: Scene, look: Look, slots: int, shown: bool) -> Example:
+def example(frame: TuningFrame, reference: TuningFrame, look: Look, slots: int, shown: bool) -> Example:
     """A frame to learn from, its regions shown to the student or not."""
     ours, theirs = frame.regions, reference.regions
     shared = [n for n in ours.names if n in theirs.names and n in look.names][:slots]
@@ -179,7 +179,7 @@ def _loss(student: Student, codes: Tensor, look: Look, e: Example, config: TuneC
 
 
 @torch.no_grad()
-def distance(student: Student, look: Look, reference: Scene, frames: list[Scene], shown: bool) -> float:
+def distance(student: Student, look: Look, reference: TuningFrame, frames: list[TuningFrame], shown: bool) -> float:
     """Mean sliced Wasserstein distance in CIELAB units of stylized frames to the reference, region to region."""
     torch.manual_seed(0)
     codes, found = torch.from_numpy(np.concatenate([look.codes, look.tones])), []

@@ -65,7 +65,7 @@ Outcomes = Generator[Outcome, None, None]
 
 
 @dataclass(frozen=True)
-class Scene:
+class LoadedPair:
     """A pair's pictures, uint8 sRGB, no side longer than the teacher's size, and their regions."""
 
     pair: Pair
@@ -84,14 +84,14 @@ def teach_pair(work: Work, pair: Pair) -> bytes | HueglassError:
 
 def teach_in_batches(pairs: Iterable[Pair], work: Work) -> Outcomes:
     """In this process, BATCH contents of equal size at a time."""
-    groups: dict[tuple[int, ...], list[Scene]] = defaultdict(list)
+    groups: dict[tuple[int, ...], list[LoadedPair]] = defaultdict(list)
     for pair in pairs:
         try:
-            scene = load_scene(pair, work)
+            loaded = load_pair(pair, work)
         except Exception as error:
             yield pair, failure(error)
             continue
-        groups[scene.content.shape].append(scene)
+        groups[loaded.content.shape].append(loaded)
         fullest = max(groups, key=lambda shape: len(groups[shape]))
         if len(groups[fullest]) == BATCH or sum(map(len, groups.values())) == WAITING:
             yield from _taught(groups.pop(fullest), work)
@@ -99,31 +99,31 @@ def teach_in_batches(pairs: Iterable[Pair], work: Work) -> Outcomes:
         yield from _taught(group, work)
 
 
-def _taught(scenes: list[Scene], work: Work) -> Outcomes:
-    """Scenes whose contents are of one size, together; where that fails as a whole, one by one."""
+def _taught(group: list[LoadedPair], work: Work) -> Outcomes:
+    """Pairs whose contents are of one size, together; where that fails as a whole, one by one."""
     began = time.monotonic()
-    items = [(s.content, s.style, s.regions) for s in scenes]
+    items = [(s.content, s.style, s.regions) for s in group]
     try:
         results: Sequence[Taught | Exception] = teach_batch(items, work.config, work.features())
     except Exception as error:
-        if len(scenes) > 1:
-            for scene in scenes:
-                yield from _taught([scene], work)
+        if len(group) > 1:
+            for loaded in group:
+                yield from _taught([loaded], work)
             return
         results = [error]
-    seconds = (time.monotonic() - began) / len(scenes)
-    for scene, taught in zip(scenes, results, strict=True):
-        yield scene.pair, _outcome(scene, taught, work, seconds)
+    seconds = (time.monotonic() - began) / len(group)
+    for loaded, taught in zip(group, results, strict=True):
+        yield loaded.pair, _outcome(loaded, taught, work, seconds)
 
 
-def _outcome(scene: Scene, taught: Taught | Exception, work: Work, seconds: float) -> bytes | HueglassError:
+def _outcome(loaded: LoadedPair, taught: Taught | Exception, work: Work, seconds: float) -> bytes | HueglassError:
     try:
-        return failure(taught) if isinstance(taught, Exception) else _encoded(scene, taught, work, seconds)
+        return failure(taught) if isinstance(taught, Exception) else _encoded(loaded, taught, work, seconds)
     except Exception as error:
         return failure(error)
 
 
-def load_scene(pair: Pair, work: Work) -> Scene:
+def load_pair(pair: Pair, work: Work) -> LoadedPair:
     """The pair's files at the teacher's size, the style graded. HueglassError if one cannot be used."""
     content, style = (read_image(work.data / name) for name in (pair.content, pair.style))
     sizes = [reduced_size(image.shape, work.config.size) for image in (content, style)]
@@ -132,12 +132,12 @@ def load_scene(pair: Pair, work: Work) -> Scene:
         small_style = graded(small_style, pair.grade_seed)
     if pair.content_labels is None or pair.style_labels is None:
         whole = whole_pair(small.shape[:2], small_style.shape[:2])
-        return Scene(pair, small, small_style, whole, whole.names, np.zeros(small_style.shape[:2], np.uint8))
+        return LoadedPair(pair, small, small_style, whole, whole.names, np.zeros(small_style.shape[:2], np.uint8))
     numbers = [_labels(work.data / pair.content_labels, content), _labels(work.data / pair.style_labels, style)]
     labels, style_labels = (_resize(x, size, cv2.INTER_NEAREST) for x, size in zip(numbers, sizes, strict=True))
     regions = match_regions(Mask(labels, REGION_NAMES), Mask(style_labels, REGION_NAMES))
     names, style_labels = _common_names(regions, style_labels)
-    return Scene(pair, small, small_style, regions, names, style_labels)
+    return LoadedPair(pair, small, small_style, regions, names, style_labels)
 
 
 def _labels(path: Path, image: np.ndarray) -> np.ndarray:
@@ -171,27 +171,27 @@ def graded(image: np.ndarray, seed: int) -> np.ndarray:
     return (out * 255 + 0.5).to(torch.uint8).numpy()
 
 
-def _encoded(scene: Scene, taught: Taught, work: Work, seconds: float) -> bytes:
+def _encoded(loaded: LoadedPair, taught: Taught, work: Work, seconds: float) -> bytes:
     provenance = {
-        "pair": scene.pair.model_dump(exclude_none=True),
+        "pair": loaded.pair.model_dump(exclude_none=True),
         **work.identity(),
         "config": sha256(work.config.model_dump_json().encode()).hexdigest()[:16],
         "hueglass": __version__,
         "torch": torch.__version__,
         "seconds": round(seconds, 2),
     }
-    labels = scene.regions.maps.argmax(0).astype(np.uint8)
+    labels = loaded.regions.maps.argmax(0).astype(np.uint8)
     return encode(
         Target(
-            name=scene.pair.name,
-            content=scene.content,
+            name=loaded.pair.name,
+            content=loaded.content,
             target=taught.image,
-            style=scene.style,
+            style=loaded.style,
             grid=taught.grid,
-            names=scene.names,
+            names=loaded.names,
             labels=labels,
-            style_labels=scene.style_labels,
-            unmatched=scene.regions.unmatched,
+            style_labels=loaded.style_labels,
+            unmatched=loaded.regions.unmatched,
             losses={name: float(value) for name, value in taught.losses.items()},
             provenance=provenance,
         )

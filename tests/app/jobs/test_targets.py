@@ -333,20 +333,20 @@ def test_a_batch_that_fails_is_tried_one_by_one(world: World, monkeypatch: pytes
 def test_only_so_many_pairs_wait_for_others_of_their_size(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     waiting: list[str] = []
     batches: list[set[tuple[int, ...]]] = []
-    load_scene, teach_batch = target_work.load_scene, target_work.teach_batch
+    load_pair, teach_batch = target_work.load_pair, target_work.teach_batch
 
-    def load(pair: Pair, work: target_work.Work) -> target_work.Scene:
-        scene = load_scene(pair, work)
+    def load(pair: Pair, work: target_work.Work) -> target_work.LoadedPair:
+        loaded = load_pair(pair, work)
         waiting.append(pair.name)
         assert len(waiting) <= 3
-        return scene
+        return loaded
 
     def teach(items: list, *more: Any) -> list:
         del waiting[: len(items)]
         batches.append({content.shape for content, _, _ in items})
         return teach_batch(items, *more)
 
-    monkeypatch.setattr(target_work, "load_scene", load)
+    monkeypatch.setattr(target_work, "load_pair", load)
     monkeypatch.setattr(target_work, "teach_batch", teach)
     monkeypatch.setattr(target_work, "WAITING", 3)
     outcomes = dict(target_work.teach_in_batches(world.pairs, world.work()))

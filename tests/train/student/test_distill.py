@@ -22,8 +22,7 @@ from hueglass.infer.media.images import write_image
 from hueglass.infer.regions.regions import REGION_NAMES
 from hueglass.train.checkpoint import RESUME, SETTINGS, WEIGHTS, load_resume, load_weights, save_resume, save_weights
 from hueglass.train.loop import keep_best, set_learning_rate
-from hueglass.train.student import distill
-from hueglass.train.student import held_out as scenes
+from hueglass.train.student import distill, held_out
 from hueglass.train.student.distill import Data, DataConfig, TrainConfig, Training, load_data, load_targets
 from hueglass.train.student.network import StudentConfig, new_networks
 
@@ -61,12 +60,12 @@ def seen(streets: list[Photo]) -> Data:
 
 @pytest.fixture(autouse=True)
 def _small_world(streets: list[Photo], seen: Data, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Streets drawn once, one of them held out, one batch of held-out scenes; one thread, so that sums repeat."""
+    """Streets drawn once, one of them held out, one batch of held-out samples; one thread, so that sums repeat."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
-    draw = scenes.Scenes.draw
+    draw = held_out.HeldOut.draw
     monkeypatch.setattr(distill, "load_data", lambda config, folder: (seen, Data(streets[2:], seen.targets)))
-    monkeypatch.setattr(scenes.Scenes, "draw", staticmethod(lambda *given: draw(*given, batches=1)))
+    monkeypatch.setattr(held_out.HeldOut, "draw", staticmethod(lambda *given: draw(*given, batches=1)))
     yield
     torch.set_num_threads(before)
 
@@ -405,11 +404,11 @@ def test_targets_are_held_out_by_their_content(tmp_path: Path, streets: list[Pho
 def test_the_weights_that_are_kept_are_the_best_so_far(tmp_path: Path, seen: Data) -> None:
     config = settings()
     training = distill.start(config, seen, torch.device("cpu"))
-    held_out = scenes.Scenes({}, {}, {})
-    task = distill.task(lambda training: {}, held_out)
+    watched = held_out.HeldOut({}, {}, {})
+    task = distill.task(lambda training: {}, watched)
     for step, score, kept in ((1, 20.0, 1), (2, 25.0, 2), (3, 24.0, 2), (4, 25.5, 4)):
         training.step = step
         training.scores = {"psnr_global": score, "psnr_local": 20.0, "swd_shown": 4.0, "swd_hidden": 5.0}
         keep_best(training, task, config, tmp_path)
         assert load_weights(tmp_path)[2]["step"] == kept
-    assert training.best == scenes.selection(training.scores) == 36.5
+    assert training.best == held_out.selection(training.scores) == 36.5

@@ -10,7 +10,7 @@ torch = pytest.importorskip("torch")
 from hueglass.infer.model.look import Look, assign
 from hueglass.infer.regions.regions import Regions, no_regions
 from hueglass.train.student.network import MOMENTS, Student, StudentConfig, new_networks
-from hueglass.train.student.tune import DIAGONAL, Codes, Scene, TuneConfig, distance, example, look_codes, tune
+from hueglass.train.student.tune import DIAGONAL, Codes, TuneConfig, TuningFrame, distance, example, look_codes, tune
 
 TINY = StudentConfig(thumbnail=64, tones=3, cells=4, code=32, width=16, hidden=24, pair=16, embedding=8)
 SIZE = TINY.thumbnail // 2
@@ -42,11 +42,11 @@ def look_of(names: tuple[str, ...] = ("sky", "ground")) -> Look:
     return Look("l", "m", codes[len(names) :], codes[: len(names)], names)
 
 
-def scenes(count: int) -> list[Scene]:
-    return [Scene(picture(n, 40, 160), halves("sky", "ground")) for n in range(count)]
+def tuning_frames(count: int) -> list[TuningFrame]:
+    return [TuningFrame(picture(n, 40, 160), halves("sky", "ground")) for n in range(count)]
 
 
-REFERENCE = Scene(picture(99, 120, 250), halves("sky", "ground"))
+REFERENCE = TuningFrame(picture(99, 120, 250), halves("sky", "ground"))
 
 
 def ignore(done: float, loss: float) -> None:
@@ -56,8 +56,8 @@ def ignore(done: float, loss: float) -> None:
 def test_a_tuned_look_is_nearer_to_its_reference_on_frames_it_has_not_seen(student: Student) -> None:
     look = look_of()
     config = TuneConfig(steps=40, minutes=5, batch=2, render_size=32)
-    tuned = tune(student, look, REFERENCE, scenes(6), config, ignore)
-    unseen = [Scene(picture(n, 40, 160), halves("sky", "ground")) for n in range(50, 56)]
+    tuned = tune(student, look, REFERENCE, tuning_frames(6), config, ignore)
+    unseen = [TuningFrame(picture(n, 40, 160), halves("sky", "ground")) for n in range(50, 56)]
     for shown in (True, False):
         before, after = (distance(student, x, REFERENCE, unseen, shown) for x in (look, tuned))
         assert after < 0.8 * before
@@ -67,7 +67,9 @@ def test_tuning_moves_the_codes_alone_and_can_be_repeated(student: Student) -> N
     weights = {name: value.clone() for name, value in student.state_dict().items()}
     look, config = look_of(), TuneConfig(steps=4, minutes=5, batch=2, render_size=32)
     done: list[float] = []
-    first, second = (tune(student, look, REFERENCE, scenes(3), config, lambda d, _: done.append(d)) for _ in range(2))
+    first, second = (
+        tune(student, look, REFERENCE, tuning_frames(3), config, lambda d, _: done.append(d)) for _ in range(2)
+    )
     np.testing.assert_array_equal(first.codes, second.codes)
     np.testing.assert_array_equal(first.tones, second.tones)
     assert (first.name, first.model, first.names) == (look.name, look.model, look.names)
@@ -79,7 +81,7 @@ def test_tuning_moves_the_codes_alone_and_can_be_repeated(student: Student) -> N
 
 def test_time_ends_the_tuning(student: Student) -> None:
     seen: list[float] = []
-    tune(student, look_of(), REFERENCE, scenes(2), TuneConfig(minutes=1e-9), lambda done, _: seen.append(done))
+    tune(student, look_of(), REFERENCE, tuning_frames(2), TuneConfig(minutes=1e-9), lambda done, _: seen.append(done))
     assert seen == []
 
 
@@ -105,7 +107,7 @@ def test_codes_are_given_to_the_student_as_at_run_time(names: tuple[str, ...]) -
 
 
 def test_examples_show_what_both_sides_have_and_the_loss_knows_the_rest() -> None:
-    frame = Scene(picture(1, 0, 250), halves("sky", "water"))
+    frame = TuningFrame(picture(1, 0, 250), halves("sky", "water"))
     shown, hidden = (example(frame, REFERENCE, look_of(), TINY.slots, shown) for shown in (True, False))
     assert shown.names == ("sky",)
     assert hidden.names == ()
@@ -118,7 +120,7 @@ def test_examples_show_what_both_sides_have_and_the_loss_knows_the_rest() -> Non
 
 
 def test_without_regions_the_whole_reference_is_the_aim(student: Student) -> None:
-    blank = [replace(s, regions=no_regions(SIZE)) for s in (*scenes(3), REFERENCE)]
+    blank = [replace(s, regions=no_regions(SIZE)) for s in (*tuning_frames(3), REFERENCE)]
     look = replace(look_of(()), codes=np.zeros((0, TINY.code), np.float32), names=())
     tuned = tune(student, look, blank[-1], blank[:3], TuneConfig(steps=30, batch=2, render_size=32), ignore)
     before, after = (distance(student, x, blank[-1], blank[:3], shown=False) for x in (look, tuned))

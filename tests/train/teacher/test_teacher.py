@@ -37,7 +37,9 @@ def setting(**changes: Any) -> TeacherConfig:
     return TeacherConfig.model_validate(small | {"start": "content"} | changes)
 
 
-def scene(height: int, width: int, left: tuple[float, ...], right: tuple[float, ...], seed: int = 0) -> np.ndarray:
+def two_colours(
+    height: int, width: int, left: tuple[float, ...], right: tuple[float, ...], seed: int = 0
+) -> np.ndarray:
     """Two colours side by side, shaded and with patches and grain: (H, W, 3) uint8 sRGB."""
     rng = np.random.default_rng(seed)
     colours = np.where(np.arange(width)[None, :, None] < width // 2, np.array(left), np.array(right))
@@ -48,7 +50,7 @@ def scene(height: int, width: int, left: tuple[float, ...], right: tuple[float, 
 
 
 def grey(height: int = 48, width: int = 48, seed: int = 0) -> np.ndarray:
-    return scene(height, width, (0.5, 0.45, 0.4), (0.4, 0.45, 0.5), seed)
+    return two_colours(height, width, (0.5, 0.45, 0.4), (0.4, 0.45, 0.5), seed)
 
 
 def halves(image: np.ndarray, left: str = "left", right: str = "right") -> Mask:
@@ -80,7 +82,7 @@ def matting_energy(content: np.ndarray, output: np.ndarray) -> float:
 
 
 def test_the_output_has_the_contents_size_and_tells_what_it_cost(features: Features) -> None:
-    content, style = grey(80, 57), scene(48, 64, RED, BLUE)
+    content, style = grey(80, 57), two_colours(48, 64, RED, BLUE)
     heard: list[tuple[int, int]] = []
     taught = teach(content, style, by_halves(content, style), setting(), features, lambda *n: heard.append(n))
     assert taught.image.shape == content.shape
@@ -94,7 +96,7 @@ def test_the_output_has_the_contents_size_and_tells_what_it_cost(features: Featu
 
 @pytest.mark.parametrize("start", ["content", "transport", "noise"])
 def test_the_energy_falls_from_every_start(start: str, features: Features) -> None:
-    content, style = grey(), scene(48, 48, RED, BLUE)
+    content, style = grey(), two_colours(48, 48, RED, BLUE)
     energies = []
     for evaluations in (1, 4, 8):  # the first only looks
         stages = [{"evaluations": evaluations, "laplacian": 300}]
@@ -106,7 +108,7 @@ def test_the_energy_falls_from_every_start(start: str, features: Features) -> No
 
 
 def test_the_same_again_is_the_same(features: Features) -> None:
-    content, style = grey(), scene(48, 48, RED, BLUE)
+    content, style = grey(), two_colours(48, 48, RED, BLUE)
     one, two = (teach(content, style, by_halves(content, style), setting(start="noise"), features) for _ in range(2))
     assert np.array_equal(one.image, two.image)
     assert one.losses == two.losses
@@ -124,7 +126,7 @@ def test_the_contents_light_is_kept_where_it_is_the_styles(features: Features) -
 
 @pytest.mark.parametrize("start", ["content", "transport"])
 def test_each_region_takes_the_light_of_its_own(start: str, features: Features) -> None:
-    content, style = grey(), scene(40, 56, RED, BLUE)
+    content, style = grey(), two_colours(40, 56, RED, BLUE)
     config = setting(start=start, stages=[{"evaluations": 8, "laplacian": 300}])
     left, right = red_less_blue(teach(content, style, by_halves(content, style), config, features).image)
     assert left > 60
@@ -136,8 +138,8 @@ def test_each_region_takes_the_light_of_its_own(start: str, features: Features) 
 
 
 def test_without_regions_the_halves_do_not_part(features: Features) -> None:
-    content = scene(48, 48, (0.5, 0.45, 0.4), (0.5, 0.45, 0.4))
-    style = scene(48, 48, RED, BLUE)
+    content = two_colours(48, 48, (0.5, 0.45, 0.4), (0.5, 0.45, 0.4))
+    style = two_colours(48, 48, RED, BLUE)
     config = setting(stages=[{"evaluations": 8, "laplacian": 300}])
     left, right = red_less_blue(teach(content, style, whole(content, style), config, features).image)
     assert abs(left - right) < 30
@@ -146,7 +148,7 @@ def test_without_regions_the_halves_do_not_part(features: Features) -> None:
 
 
 def test_a_region_without_a_counterpart_takes_the_whole_style(features: Features) -> None:
-    content, style = grey(), scene(48, 48, GREEN, GREEN)
+    content, style = grey(), two_colours(48, 48, GREEN, GREEN)
     pair = match_regions(halves(content, "sky", "wall"), halves(style, "sky", "field"))
     assert pair.unmatched == ("wall",)
     taught = teach(content, style, pair, setting(stages=[{"evaluations": 8, "laplacian": 300}]), features)
@@ -157,7 +159,7 @@ def test_a_region_without_a_counterpart_takes_the_whole_style(features: Features
 
 
 def test_a_sliver_of_a_region_that_deep_layers_cannot_see_does_no_harm(features: Features) -> None:
-    content, style = grey(), scene(48, 48, RED, BLUE)
+    content, style = grey(), two_colours(48, 48, RED, BLUE)
     labels = np.zeros((48, 48), np.uint8)
     labels[20, 10:25] = 1
     pair = match_regions(Mask(labels, ("left", "right")), halves(style))
@@ -170,7 +172,7 @@ def test_a_sliver_of_a_region_that_deep_layers_cannot_see_does_no_harm(features:
 
 def test_a_batch_is_its_pictures_one_by_one(features: Features) -> None:
     contents = [grey(48, 40, seed) for seed in range(3)]
-    styles = [scene(48, 48, RED, BLUE), scene(44, 60, GREEN, RED), scene(47, 33, BLUE, GREEN)]
+    styles = [two_colours(48, 48, RED, BLUE), two_colours(44, 60, GREEN, RED), two_colours(47, 33, BLUE, GREEN)]
     items = [(c, s, by_halves(c, s)) for c, s in zip(contents, styles, strict=True)]
     for item, together in zip(items, teach_batch(items, setting(), features), strict=True):
         alone = teach(*item, setting(), features)
@@ -180,7 +182,7 @@ def test_a_batch_is_its_pictures_one_by_one(features: Features) -> None:
 
 
 def test_pictures_with_fewer_regions_go_along(features: Features) -> None:
-    content, style = grey(48, 40), scene(48, 48, RED, BLUE)
+    content, style = grey(48, 40), two_colours(48, 48, RED, BLUE)
     items = [(content, style, by_halves(content, style)), (content, style, whole(content, style))]
     config = setting(start="transport", colour_pixels=1 << 14)
     for item, together in zip(items, teach_batch(items, config, features), strict=True):
@@ -199,8 +201,8 @@ class Faulty(Features):
 
 def test_a_picture_that_fails_fails_alone(features: Features) -> None:
     faulty = Faulty(features.name, features.stack, features.preparation, "faulty")
-    style = scene(48, 48, GREEN, BLUE)
-    contents = [grey(seed=1), scene(48, 48, (0.9, 0.1, 0.1), (0.9, 0.1, 0.1)), grey(seed=2)]
+    style = two_colours(48, 48, GREEN, BLUE)
+    contents = [grey(seed=1), two_colours(48, 48, (0.9, 0.1, 0.1), (0.9, 0.1, 0.1)), grey(seed=2)]
     items = [(content, style, whole(content, style)) for content in contents]
     one, failed, three = teach_batch(items, setting(), faulty)
     assert isinstance(failed, HueglassError)
@@ -213,7 +215,7 @@ def test_a_picture_that_fails_fails_alone(features: Features) -> None:
 
 
 def test_a_picture_too_small_is_refused_alone_in_one_line(features: Features) -> None:
-    content, style, tiny = grey(), scene(48, 48, RED, BLUE), grey(1, 1)
+    content, style, tiny = grey(), two_colours(48, 48, RED, BLUE), grey(1, 1)
     items = [(content, s, whole(content, s)) for s in (style, tiny, style)]
     one, refused, three = teach_batch(items, setting(), features)
     assert isinstance(one, Taught)
@@ -257,7 +259,7 @@ def test_contents_of_one_size_where_they_are_optimised_are_a_batch(features: Fea
 
 
 def test_a_larger_content_is_rendered_through_the_grid(features: Features) -> None:
-    content, style = grey(150, 120), scene(48, 48, RED, BLUE)
+    content, style = grey(150, 120), two_colours(48, 48, RED, BLUE)
     for finish in ("grid", "local_affine"):
         taught = teach(content, style, by_halves(content, style), setting(finish=finish, grid=(4, 6, 5)), features)
         assert taught.grid is not None
@@ -267,7 +269,7 @@ def test_a_larger_content_is_rendered_through_the_grid(features: Features) -> No
 
 
 def test_without_a_finish_a_larger_content_gets_the_enlarged_pixels(features: Features) -> None:
-    content, style = grey(96, 72), scene(48, 48, RED, BLUE)
+    content, style = grey(96, 72), two_colours(48, 48, RED, BLUE)
     taught = teach(content, style, by_halves(content, style), setting(finish="none"), features)
     assert taught.grid is None
     assert taught.image.shape == content.shape
@@ -277,7 +279,7 @@ def test_without_a_finish_a_larger_content_gets_the_enlarged_pixels(features: Fe
 
 
 def test_local_affine_at_full_size_needs_no_grid(features: Features) -> None:
-    content, style = grey(48, 40), scene(48, 48, RED, BLUE)
+    content, style = grey(48, 40), two_colours(48, 48, RED, BLUE)
     pair = by_halves(content, style)
     plain, affine = (teach(content, style, pair, setting(finish=f), features) for f in ("none", "local_affine"))
     assert plain.grid is None
@@ -289,7 +291,7 @@ def test_local_affine_at_full_size_needs_no_grid(features: Features) -> None:
 
 
 def test_a_repaired_output_has_the_contents_detail(features: Features) -> None:
-    content, style = grey(48, 40), scene(48, 48, RED, BLUE)
+    content, style = grey(48, 40), two_colours(48, 48, RED, BLUE)
     pair = whole(content, style)
     plain, mended = (teach(content, style, pair, setting(finish="none", repair=r), features) for r in (False, True))
     fine = [x.astype(float) - cv2.blur(x.astype(float), (3, 3)) for x in (content, plain.image, mended.image)]
@@ -301,7 +303,7 @@ def test_a_repaired_output_has_the_contents_detail(features: Features) -> None:
 
 
 def test_the_second_stage_makes_the_output_a_photograph_again(features: Features) -> None:
-    content, style = grey(), scene(48, 48, RED, BLUE)
+    content, style = grey(), two_colours(48, 48, RED, BLUE)
     pair, free, held = whole(content, style), {"evaluations": 8, "laplacian": 0}, {"evaluations": 8, "laplacian": 1e5}
     one = teach(content, style, pair, setting(stages=[free], finish="none"), features)
     heard: list[tuple[int, int]] = []
@@ -315,7 +317,7 @@ def test_the_second_stage_makes_the_output_a_photograph_again(features: Features
 
 
 def test_the_papers_setting_runs_on_small_pictures(features: Features) -> None:
-    content, style = grey(), scene(48, 48, RED, BLUE)
+    content, style = grey(), two_colours(48, 48, RED, BLUE)
     paper = read_config(CONFIGS / "teacher_paper.yaml", TeacherConfig)
     energies = []
     for evaluations in (1, 6):
