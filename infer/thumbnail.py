@@ -4,14 +4,17 @@ Files keep their own way of storing: a portrait clip lies on its side in the fil
 does, and what it answers is turned back to how the picture is stored.
 """
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 
-from .frame import YuvImage
+from .frame import Frame, YuvImage
 from .resize import resized_square
 
-_TRANSPOSED, _MIRRORED, _FLIPPED = (5, 6, 7, 8), (2, 3, 6, 7), (3, 4, 7, 8)
-"""EXIF orientations: what to do with rows and columns, and then with each of them."""
+LYING = (5, 6, 7, 8)
+"""EXIF orientations of pictures that are stored on their side."""
+_MIRRORED, _FLIPPED = (2, 3, 6, 7), (3, 4, 7, 8)
 _DIRECTIONS = {
     1: (1, 0, 0, 1),
     2: (-1, 0, 0, 1),
@@ -37,7 +40,7 @@ def thumbnail(image: np.ndarray | YuvImage, size: int, orientation: int = 1) -> 
 
 def upright(picture: np.ndarray, orientation: int) -> np.ndarray:
     """A view of a stored picture (H, W, ...), turned as EXIF's `orientation`, 1 to 8, says."""
-    if orientation in _TRANSPOSED:
+    if orientation in LYING:
         picture = picture.swapaxes(0, 1)
     if orientation in _MIRRORED:
         picture = picture[:, ::-1]
@@ -52,9 +55,16 @@ def as_stored(picture: np.ndarray, orientation: int) -> np.ndarray:
         picture = picture[::-1]
     if orientation in _MIRRORED:
         picture = picture[:, ::-1]
-    if orientation in _TRANSPOSED:
+    if orientation in LYING:
         picture = picture.swapaxes(0, 1)
     return picture
+
+
+def upright_frame(frame: Frame[np.ndarray]) -> Frame[np.ndarray]:
+    """A frame in RGB as a person sees it."""
+    if frame.orientation == 1:
+        return frame
+    return replace(frame, image=np.ascontiguousarray(upright(frame.image, frame.orientation)), orientation=1)
 
 
 def stored_grid(grid: np.ndarray, orientation: int) -> np.ndarray:

@@ -14,8 +14,7 @@ from hueglass.export.cube import apply_table, fit_table, sample_pixels
 from hueglass.infer.errors import UsageError
 from hueglass.infer.files import whole_file, writable_place
 from hueglass.infer.frame import Frame
-from hueglass.infer.media.images import IMAGE_SUFFIXES, read_image
-from hueglass.infer.media.video_source import VideoSource
+from hueglass.infer.media.source import open_source
 from hueglass.infer.model.bundle import ModelBundle
 from hueglass.infer.model.look import Look, embedded_looks, find_look
 from hueglass.infer.regions.segmenter import Segmenter
@@ -23,6 +22,7 @@ from hueglass.infer.resize import fitted
 from hueglass.infer.scene.clip import stylize_clip
 from hueglass.infer.scene.stability import SIDE, WarpMeter, settle
 from hueglass.infer.scene.stylizer import REGION_PERIOD, Stylizer, StylizerSettings
+from hueglass.infer.thumbnail import upright_frame
 from hueglass.progress import progress_bar
 
 LOOKS = 3
@@ -106,12 +106,10 @@ def measure_clip(clip: Path, look: Look, measuring: Measuring) -> Steadiness:
 
 
 def _frames(clip: Path, rate: float) -> Iterator[Frame[np.ndarray]]:
-    if clip.is_dir():
-        for i, path in enumerate(sorted(p for p in clip.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)):
-            yield Frame(read_image(path), i / rate, i)
-        return
-    with VideoSource(clip) as source:
-        yield from source
+    """Upright."""
+    with open_source(clip, rate=rate) as source:
+        for frame in source:
+            yield upright_frame(frame)
 
 
 def _table(found: Sequence[Steadiness]) -> Table:

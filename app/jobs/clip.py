@@ -12,10 +12,12 @@ from hueglass.commands.video import VideoOptions
 from hueglass.infer.errors import HueglassError
 from hueglass.infer.files import not_an_input
 from hueglass.infer.frame import AnyImage, Frame, YuvImage
+from hueglass.infer.media.info import VideoInfo
+from hueglass.infer.media.source import open_source
 from hueglass.infer.media.video_sink import Encoding, VideoSink
-from hueglass.infer.media.video_source import VideoInfo, VideoSource
 from hueglass.infer.scene.clip import stylize_clip
 from hueglass.infer.scene.stylizer import Stylizer, StylizerSettings
+from hueglass.infer.thumbnail import LYING, as_stored, upright
 from hueglass.progress import progress_bar, warn
 
 from .looks import look_of
@@ -42,7 +44,7 @@ def convert_video(source: Path, target: Path, options: VideoOptions, note: Calla
     not_an_input(target, source, options.choice())
     stylizer = clip_stylizer(options, note)
     encoding = Encoding(options.codec, options.crf, options.preset)
-    with VideoSource(source) as clip, VideoSink(target, clip.info, source, encoding) as sink:
+    with open_source(source) as clip, VideoSink(target, clip.info, source, encoding) as sink:
         for left_out in sink.left_out:
             note(f"{target}: left out {left_out}")
         with (
@@ -58,22 +60,25 @@ def convert_video(source: Path, target: Path, options: VideoOptions, note: Calla
 
 
 def side_by_side(before: Frame[AnyImage], after: Frame[AnyImage]) -> Frame[AnyImage]:
-    """The left half of one picture and the right half of the other, a white line between them."""
+    """The left half of one picture and the right half of the other, a white line between them; left and right as a
+    person sees them, stored as they were."""
 
     def joined(a: np.ndarray, b: np.ndarray, half: int, line: int, white: int) -> np.ndarray:
+        a, b = (upright(x, before.orientation) for x in (a, b))
         both = np.concatenate([a[:, :half], b[:, half:]], 1)
         both[:, half : half + line] = white
-        return both
+        return np.ascontiguousarray(as_stored(both, before.orientation))
 
     a, b = before.image, after.image
+    width = a.shape[0] if before.orientation in LYING else a.shape[1]
     if isinstance(a, YuvImage) and isinstance(b, YuvImage):
-        half = a.shape[1] // 4  # of chroma, which is half as wide
+        half = width // 4  # of chroma, which is half as wide
         parts = ((2 * half, 2, 255 if a.full_range else 235), (half, 1, 128), (half, 1, 128))
         luma, cb, cr = (joined(x, y, *part) for x, y, part in zip(a.planes, b.planes, parts, strict=True))
         return replace(after, image=replace(b, planes=(luma, cb, cr)))
     assert isinstance(a, np.ndarray)
     assert isinstance(b, np.ndarray)
-    return replace(after, image=joined(a, b, a.shape[1] // 2, 2, 255))  # type: ignore[arg-type]  # of the same kind
+    return replace(after, image=joined(a, b, width // 2, 2, 255))  # type: ignore[arg-type]  # of the same kind
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
 import cv2
@@ -13,10 +12,9 @@ from skimage.color import deltaE_ciede2000, rgb2lab
 
 from hueglass.commands.look.cube import CubeOptions
 from hueglass.export.cube import SUFFIX, apply_table, fit_table, sample_pixels, write_cube
-from hueglass.infer.files import existing_file, not_an_input, writable_place
+from hueglass.infer.files import not_an_input, writable_place
 from hueglass.infer.frame import Frame
-from hueglass.infer.media.images import READ_SUFFIXES, read_image
-from hueglass.infer.media.video_source import VideoSource
+from hueglass.infer.media.source import open_source, spread_frames
 from hueglass.infer.model.bundle import ModelBundle
 from hueglass.infer.regions.segmenter import Segmenter
 from hueglass.infer.regions.strength import Strength
@@ -88,12 +86,9 @@ def _gap(distances: np.ndarray, where: np.ndarray) -> Gap:
 
 def _images(source: Path) -> Iterator[np.ndarray]:
     """A picture, or frames of a clip, evenly spread."""
-    if existing_file(source).suffix.lower() in READ_SUFFIXES:
-        yield read_image(source)
-        return
-    with VideoSource(source) as clip:
-        every = max(1, (clip.info.frame_count or FRAMES) // FRAMES)
-        yield from islice((frame.image for frame in clip if frame.index % every == 0), FRAMES)
+    with open_source(source) as clip:
+        for frame in spread_frames(clip, FRAMES):
+            yield frame.image
 
 
 def _report(gaps: dict[str, Gap]) -> Table:

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Iterator
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,7 @@ from hueglass.datasets.photos import load_photos, street_photos
 from hueglass.infer.errors import UsageError
 from hueglass.infer.files import not_an_input, writable_place
 from hueglass.infer.media.images import READ_SUFFIXES, read_image
-from hueglass.infer.media.video_source import VideoSource
+from hueglass.infer.media.source import open_source, spread_frames
 from hueglass.infer.model.bundle import ModelBundle
 from hueglass.infer.model.look import SUFFIX, make_look, write_look
 from hueglass.infer.regions.masks import read_mask, regions_of
@@ -83,6 +82,5 @@ def _frames(path: Path | None, side: int) -> Iterator[np.ndarray]:
     elif path.suffix.lower() in READ_SUFFIXES:
         raise UsageError(f"{path}: is one picture, expected a folder of them or a clip")
     else:
-        with VideoSource(path) as clip:
-            every = max(1, (clip.info.frame_count or FRAMES) // FRAMES)
-            yield from islice((frame.image for frame in clip if frame.index % every == 0), 2 * FRAMES)
+        with open_source(path) as clip:
+            yield from (frame.image for frame in spread_frames(clip, FRAMES, most=2 * FRAMES))

@@ -18,8 +18,8 @@ from hueglass.infer.files import disk_errors, temporary_beside, writable_place
 from hueglass.infer.frame import Frame, YuvImage
 
 from .colour import ColorConverter
+from .info import VideoInfo
 from .tracks import CopiedTracks
-from .video_source import VideoInfo
 
 # SVT-AV1 tells its life to stderr, past everybody, and calls it an error when a failure stops it: unless the user wants
 # it, nothing, since what goes wrong is said by libav too.

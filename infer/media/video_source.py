@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -11,36 +10,11 @@ import av
 import numpy as np
 
 from hueglass.infer.errors import HueglassError
-from hueglass.infer.frame import Frame, YuvImage
+from hueglass.infer.frame import AnyImage, Frame, YuvImage
 
-from .colour import ColorConverter, VideoColor, frame_color
+from .colour import ColorConverter, frame_color
 from .containers import clock_origin, matroska_cut_short, open_container, picture_stream, read_packets
-
-
-@dataclass(frozen=True)
-class VideoInfo:
-    """What a video is, and all that is needed to write one like it.
-
-    `width` x `height` are stored pixels. `display_matrix` (nine integers as in ISO 14496-12, None: as stored)
-    says how a player turns them; frames are not turned. `rotation` is its angle in degrees, anticlockwise.
-    `time_base` is the tick of the file's clock in seconds: `Frame.time` is always a whole number of ticks.
-    `rate` is the average in frames per second. `frame_count` and `duration` (seconds) are what the file
-    claims, None where it does not say: for progress, not for truth.
-    """
-
-    path: Path
-    width: int
-    height: int
-    time_base: Fraction
-    rate: Fraction | None = None
-    frame_count: int | None = None
-    duration: float | None = None
-    rotation: int = 0
-    display_matrix: tuple[int, ...] | None = None
-    pixel_aspect: Fraction | None = None
-    color: VideoColor = field(default_factory=VideoColor)
-    codec: str = ""
-    has_audio: bool = False
+from .info import VideoInfo
 
 
 class VideoSource:
@@ -53,13 +27,15 @@ class VideoSource:
             ...
 
     Images are (H, W, 3) uint8 RGB, converted with the file's own matrix and range; 10 bits become 8. They are
-    as stored: `info.rotation` is for whoever shows or writes them. `Frame.time` is in seconds on the file's
+    as stored: `Frame.orientation` is for whoever shows them. `Frame.time` is in seconds on the file's
     clock, exact to its tick, and may start above 0. A damaged or truncated file yields all that can be
     decoded; then `lost` is not 0.
 
     Raises UsageError for a missing file or a directory; HueglassError for content that is empty, not media,
     without a picture track, undecodable, HDR (PQ, HLG), or that changes its size midway.
     """
+
+    live = False
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._path = Path(path)
@@ -95,14 +71,14 @@ class VideoSource:
 
     def __iter__(self) -> Iterator[Frame[np.ndarray]]:
         for picture in self._each():
-            yield Frame(self._converter.to_rgb(picture), *self._place(picture))
+            yield self._frame(self._converter.to_rgb(picture), picture)
 
     def as_decoded(self) -> Iterator[Frame[np.ndarray | YuvImage]]:
         """The same frames, those in 8-bit 4:2:0 left in Y'CbCr: for whoever needs no RGB, twice as fast."""
         for picture in self._each():
             planes = self._converter.to_planes(picture)
             image = self._converter.to_rgb(picture) if planes is None else planes
-            yield Frame(image, *self._place(picture))
+            yield self._frame(image, picture)
 
     def _each(self) -> Iterator[av.VideoFrame]:
         if self._first is not None:
@@ -195,8 +171,8 @@ class VideoSource:
         self._errors += len(pictures) - len(whole)
         return whole
 
-    def _place(self, picture: av.VideoFrame) -> tuple[float, int, float]:
-        """Time, index and duration of a frame, as `Frame` has them."""
+    def _frame(self, image: AnyImage, picture: av.VideoFrame) -> Frame[AnyImage]:  # type: ignore[misc]  # covariant
+        """The image at its place in time."""
         info = self.info
         if (picture.width, picture.height) != (info.width, info.height):
             raise HueglassError(
@@ -206,7 +182,7 @@ class VideoSource:
         pts = self._pts(picture)
         index, self._shown = self._shown, self._shown + 1
         duration = float((picture.duration or 0) * info.time_base)
-        return float(pts * info.time_base), index, duration
+        return Frame(image, float(pts * info.time_base), index, duration, info.orientation)
 
     def _pts(self, picture: av.VideoFrame) -> int:
         """The picture's own timestamp in ticks; one that is missing or goes back follows the one before."""

@@ -1,0 +1,45 @@
+"""What a video is, as plain data."""
+
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+
+from hueglass.infer.thumbnail import LYING, orientation_of
+
+from .colour import VideoColor
+
+
+@dataclass(frozen=True)
+class VideoInfo:
+    """What a video is, and all that is needed to write one like it.
+
+    `width` x `height` are stored pixels. `display_matrix` (nine integers as in ISO 14496-12, None: as stored)
+    says how a player turns them; frames are not turned. `rotation` is its angle in degrees, anticlockwise.
+    `time_base` is the tick of the file's clock in seconds: `Frame.time` is always a whole number of ticks.
+    `rate` is the average in frames per second. `frame_count` and `duration` (seconds) are what the file
+    claims, None where it does not say: for progress, not for truth.
+    """
+
+    path: Path
+    width: int
+    height: int
+    time_base: Fraction
+    rate: Fraction | None = None
+    frame_count: int | None = None
+    duration: float | None = None
+    rotation: int = 0
+    display_matrix: tuple[int, ...] | None = None
+    pixel_aspect: Fraction | None = None
+    color: VideoColor = field(default_factory=VideoColor)
+    codec: str = ""
+    has_audio: bool = False
+
+    @property
+    def orientation(self) -> int:
+        """What turns frames upright, 1 to 8 as in EXIF; the display matrix's nearest."""
+        return 1 if self.display_matrix is None else orientation_of(self.display_matrix)
+
+    @property
+    def upright_size(self) -> tuple[int, int]:
+        """Width and height in pixels as a person sees frames, pixels taken as square."""
+        return (self.height, self.width) if self.orientation in LYING else (self.width, self.height)
