@@ -13,6 +13,9 @@ from support.cupy_on_cpu import CupyOnCpu, compile_kernels
 
 from hueglass import cli
 from hueglass.infer.model.bundle import ModelBundle
+from hueglass.infer.model.look import embedded_looks, find_look
+from hueglass.infer.scene.smoother import Smoother
+from hueglass.infer.scene.stylizer import Stylizer
 
 # What a shell starts in the background ignores Ctrl-C, and so would all that is started here to be interrupted by it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -64,3 +67,9 @@ def on_cpu(kernels_on_cpu: ctypes.CDLL, monkeypatch: pytest.MonkeyPatch) -> Cupy
     fake = CupyOnCpu(kernels_on_cpu)
     monkeypatch.setitem(sys.modules, "cupy", fake)  # type: ignore[arg-type]
     return fake
+
+
+@pytest.fixture
+def stylizer(bundle: ModelBundle) -> Stylizer:
+    """One for a camera, in the first of the embedded looks."""
+    return Stylizer(bundle, find_look(embedded_looks()[0], bundle.manifest), smoother=Smoother())

@@ -23,6 +23,10 @@ class LiveOptions(MotionOptions, FrameOptions):
     size: Annotated[tuple[int, int] | None, typer.Option(metavar="W H", help="Asked of the camera.")] = None
     rate: Annotated[float | None, typer.Option(min=1, max=240, help="Asked of the camera; of a clip, taken.")] = None
     virtual_camera: Annotated[bool, typer.Option("--virtual-camera", help="Send the pictures into a call.")] = False
+    to: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Send them there too: virtual-camera, or a clip. Repeat."),
+    ] = None
     window: Annotated[bool, typer.Option("--window/--no-window", help="Show them here.")] = True
     folder: Annotated[Path, typer.Option("-o", "--out", metavar="DIR", help="For pictures and clips.")] = Path()
     seconds: Annotated[float | None, typer.Option(min=0.1, help="Stop after this long; else on `q`.")] = None
