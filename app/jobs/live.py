@@ -5,8 +5,9 @@ from pathlib import Path
 from hueglass.commands.live import LiveOptions
 from hueglass.infer.errors import UsageError
 from hueglass.infer.media.camera import Camera
+from hueglass.infer.media.info import CameraWishes
 from hueglass.infer.media.sink import VIRTUAL_CAMERA
-from hueglass.infer.media.source import CameraWishes, open_source
+from hueglass.infer.media.source import open_source
 from hueglass.infer.model.look import embedded_looks
 from hueglass.infer.scene.stylizer import StylizerSettings
 from hueglass.infer.screen.window.window import RATE, Screening, show

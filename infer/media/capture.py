@@ -13,8 +13,7 @@ import numpy as np
 from hueglass.infer.errors import HueglassError
 from hueglass.infer.frame import Frame
 
-from .info import VideoInfo
-from .source import CameraWishes
+from .info import CameraWishes, VideoInfo
 
 CLOCK = Fraction(1, 90_000)
 """Of frames that come at their own time: a tick, in seconds."""

@@ -1,4 +1,4 @@
-"""What a video is, as plain data."""
+"""What a video is, and what is asked of a camera, as plain data."""
 
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -43,3 +43,12 @@ class VideoInfo:
     def upright_size(self) -> tuple[int, int]:
         """Width and height in pixels as a person sees frames, pixels taken as square."""
         return (self.height, self.width) if self.orientation in LYING else (self.width, self.height)
+
+
+@dataclass(frozen=True)
+class CameraWishes:
+    """What is asked of a camera, which may give others: width and height in pixels, frames a second."""
+
+    width: int | None = None
+    height: int | None = None
+    rate: float | None = None

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
@@ -15,7 +14,7 @@ from hueglass.infer.frame import Frame, YuvImage
 from hueglass.infer.thumbnail import upright_frame
 
 from .images import READ_SUFFIXES
-from .info import VideoInfo
+from .info import CameraWishes, VideoInfo
 
 
 class Source(Protocol):
@@ -45,15 +44,6 @@ class Source(Protocol):
 
     def as_decoded(self) -> Iterator[Frame[np.ndarray | YuvImage]]:
         """The same frames, in Y'CbCr where that is what they are: for whoever needs no RGB, twice as fast."""
-
-
-@dataclass(frozen=True)
-class CameraWishes:
-    """What is asked of a camera, which may give others: width and height in pixels, frames a second."""
-
-    width: int | None = None
-    height: int | None = None
-    rate: float | None = None
 
 
 def open_source(name: str | os.PathLike[str], wishes: CameraWishes | None = None, rate: float | None = None) -> Source:

@@ -63,9 +63,9 @@ class Encoding:
             raise UsageError(f"{suffix} cannot hold {codec}, expected one of {', '.join(held)}")
         encoder, options = _CODECS[codec]
         if encoder not in av.codecs_available:
-            raise HueglassError(f"this PyAV has no encoder {encoder}, expected another --codec")
+            raise HueglassError(f"this PyAV has no encoder {encoder}, expected another codec")
         if self.preset is not None and codec == "vp9":
-            raise UsageError("VP9 has no presets, expected --crf alone or another --codec")
+            raise UsageError("VP9 has no presets, expected a rate factor alone or another codec")
         chosen = {"crf": self.crf, "preset": self.preset}
         return encoder, options | {k: str(v) for k, v in chosen.items() if v is not None}
 

@@ -5,11 +5,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from hueglass.infer.frame import Frame
 from hueglass.infer.media.images import write_image
-from hueglass.infer.scene.live import Live, Shown
+from hueglass.infer.scene.live import Live
 from hueglass.infer.scene.stylizer import Stylizer
 
-from .overlay import arranged
 from .recorder import Recorder, free_name
 from .view import View
 
@@ -20,11 +20,13 @@ MOST_STRENGTH = 2.0
 
 @dataclass(frozen=True)
 class Desk:
-    """All that a key can act on: the view, the camera that is live, the frame that is shown, the recorder."""
+    """All that a key can act on: the view, the camera that is live, the frame that is shown and its `picture` (H, W, 3)
+    uint8 sRGB as it is shown, the recorder."""
 
     view: View
     live: Live
-    shown: Shown
+    frame: Frame
+    picture: np.ndarray
     recorder: Recorder
 
 
@@ -73,12 +75,12 @@ def _split(desk: Desk) -> str:
 
 def _keep_picture(desk: Desk) -> str:
     path = free_name(desk.recorder.folder, ".png")
-    write_image(path, np.ascontiguousarray(arranged(desk.shown, desk.view)))
+    write_image(path, np.ascontiguousarray(desk.picture))
     return f"wrote {path}"
 
 
 def _record(desk: Desk) -> str:
-    return desk.recorder.toggle(desk.shown.frame, arranged(desk.shown, desk.view))
+    return desk.recorder.toggle(desk.frame, desk.picture)
 
 
 Action = Callable[[Desk], str]

@@ -70,7 +70,7 @@ def show(camera: Camera, stylizer: Stylizer, looks: list[Look], how: Screening) 
                 lines += [said[0]] if time.perf_counter() - said[1] < SAID_SECONDS else []
                 lines += [*meter.lines(), *flicker.lines()] if view.figures else []
                 _display(annotated(image, view, lines + (help_lines() if view.help else [])))
-                if (answer := on_key(cv2.waitKey(1), Desk(view, live, shown, recorder))) is not None:
+                if (answer := on_key(cv2.waitKey(1), Desk(view, live, shown.frame, image, recorder))) is not None:
                     said = (answer, time.perf_counter())
                 view.quit |= cv2.getWindowProperty(TITLE, cv2.WND_PROP_VISIBLE) < 1
             if fresh is not None:

@@ -12,7 +12,8 @@ from support.cameras import SHAPE, numbered, reading
 
 from hueglass.infer.errors import HueglassError
 from hueglass.infer.media.camera import Camera, played
-from hueglass.infer.media.source import CameraWishes, open_source
+from hueglass.infer.media.info import CameraWishes
+from hueglass.infer.media.source import open_source
 
 
 def test_whoever_is_slow_gets_the_newest_frame() -> None:

@@ -16,9 +16,9 @@ from hueglass.infer import ycbcr
 from hueglass.infer.errors import HueglassError, UsageError
 from hueglass.infer.frame import Frame, YuvImage
 from hueglass.infer.media.images import write_image
-from hueglass.infer.media.info import VideoInfo
+from hueglass.infer.media.info import CameraWishes, VideoInfo
 from hueglass.infer.media.sink import VIRTUAL_CAMERA, Sink, open_sink
-from hueglass.infer.media.source import CameraWishes, Source, open_source, spread_frames
+from hueglass.infer.media.source import Source, open_source, spread_frames
 
 FRAMES, HEIGHT, WIDTH = 6, 96, 160
 

@@ -27,7 +27,7 @@ def test_keys(bundle: ModelBundle, stylizer: Stylizer, tmp_path: Path) -> None:
         assert shown is not None
 
         def press(keys: str) -> list[str | None]:
-            return [on_key(ord(key), Desk(view, live, shown, recorder)) for key in keys]
+            return [on_key(ord(key), Desk(view, live, shown.frame, shown.image, recorder)) for key in keys]
 
         assert press("nnnp") == [looks[1].name, looks[2].name, looks[0].name, looks[2].name]
         assert press("--+") == ["strength 0.9", "strength 0.8", "strength 0.9"]
@@ -44,7 +44,7 @@ def test_keys(bundle: ModelBundle, stylizer: Stylizer, tmp_path: Path) -> None:
             assert again is not None
             recorder.add(again.frame, again.image)
         assert press("r") == ["recorded"]
-        assert on_key(-1, Desk(view, live, shown, recorder)) is None
+        assert on_key(-1, Desk(view, live, shown.frame, shown.image, recorder)) is None
         assert press("?") == [None]
         press("q")
         assert view.quit
@@ -58,7 +58,7 @@ def test_strength_is_kept_by_region(stylizer: Stylizer) -> None:
     with Camera(numbered()) as camera, Live(camera, stylizer) as live:
         shown = live.next(timeout=10)
         assert shown is not None
-        on_key(ord("-"), Desk(View([stylizer.look]), live, shown, Recorder(Path())))
+        on_key(ord("-"), Desk(View([stylizer.look]), live, shown.frame, shown.image, Recorder(Path())))
         deadline = time.perf_counter() + 10
         while stylizer.strength.everywhere == 1.0 and time.perf_counter() < deadline:
             live.next(timeout=0.1)
