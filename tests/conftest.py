@@ -3,13 +3,14 @@
 import ctypes
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import ModuleType
 
 import pytest
 import support.media
 from support.cupy_on_cpu import CupyOnCpu, compile_kernels
+from support.streets import remember_streets
 
 from hueglass import cli
 from hueglass.infer.model.bundle import ModelBundle
@@ -42,6 +43,13 @@ def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> C
         return Outcome(status, *capfd.readouterr())
 
     return command
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _streets_are_drawn_once() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        remember_streets(patch)
+        yield
 
 
 @pytest.fixture(scope="session")
