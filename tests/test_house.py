@@ -46,7 +46,6 @@ def test_a_file_has_at_most_370_lines() -> None:
     assert {path: length for path, length in lengths.items() if length > 370} == {}
 
 
-@NOT_YET
 def test_at_most_three_functions_have_eight_parameters() -> None:
     """Commands aside, whose parameters are their options."""
     many = {
