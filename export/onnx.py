@@ -28,7 +28,7 @@ from hueglass.infer.model.bundle import (
     Manifest,
     twin,
 )
-from hueglass.infer.network.graph import OnnxGraph
+from hueglass.infer.network.onnx import OnnxGraph
 from hueglass.infer.regions.regions import REGION_NAMES
 from hueglass.train.checkpoint import SETTINGS, WEIGHTS, load_weights
 from hueglass.train.segmenter.network import Segmenter, load_segmenter

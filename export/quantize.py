@@ -18,7 +18,7 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 from hueglass.datasets.photos import Photo, load_photos
 from hueglass.infer.errors import UsageError
 from hueglass.infer.model.bundle import LOOK_ENCODER, STUDENT, twin
-from hueglass.infer.network.graph import OnnxGraph
+from hueglass.infer.network.onnx import OnnxGraph
 from hueglass.train.bilateral import render
 from hueglass.train.student.network import StudentConfig
 from hueglass.train.student.samples import Batch, SampleConfig, Sampler

@@ -5,7 +5,10 @@ from pathlib import Path
 
 from hueglass.infer.errors import HueglassError
 from hueglass.infer.model.bundle import PORTABLE, Manifest, check_graph, read_manifest, twin
-from hueglass.infer.network.engine_cache import Profile, current_gpu, import_tensorrt, load_engine
+from hueglass.infer.network.engine_cache import load_engine
+from hueglass.infer.network.gpu import current_gpu
+from hueglass.infer.network.tensorrt_builder import import_tensorrt
+from hueglass.infer.network.tensors import Profile
 
 SMALLEST, USUAL, LARGEST = (720, 1280), (1080, 1920), (2160, 3840)
 """Height and width of the frames that the portable graph's engine serves; it is fastest at the usual one."""

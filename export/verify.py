@@ -22,14 +22,14 @@ from hueglass.infer.model.bundle import (
     STUDENT,
     Manifest,
     ModelBundle,
-    Shape,
     check_graph,
     planar,
     read_manifest,
     twin,
 )
 from hueglass.infer.model.look import assign, make_look
-from hueglass.infer.network.graph import OnnxGraph
+from hueglass.infer.network.onnx import OnnxGraph
+from hueglass.infer.network.tensors import NamedShape
 from hueglass.infer.regions.regions import no_regions
 from hueglass.train.checkpoint import load_weights
 from hueglass.train.student.network import StudentConfig
@@ -79,15 +79,15 @@ def verify_bundle(folder: Path) -> list[Check]:
     return checks + [check for check in _behaviour(folder, manifest, broken) if check.graph not in broken]
 
 
-def shapes(manifest: Manifest) -> dict[str, tuple[dict[str, Shape], dict[str, Shape]]]:
+def shapes(manifest: Manifest) -> dict[str, tuple[dict[str, NamedShape], dict[str, NamedShape]]]:
     """What goes into and comes out of each graph of a bundle, by the sizes in its manifest."""
     m, size, half = manifest, manifest.thumbnail, manifest.thumbnail // 2
-    regions: Shape = (1, m.slots, half, half)
-    codes: Shape = (1, m.slots + m.tones, m.code)
-    picture: Shape = (1, 3, size, size)
-    frame: Shape = (1, 3, "height", "width")
-    grid: Shape = (1, m.depth, m.cells, m.cells, 12)
-    found: dict[str, tuple[dict[str, Shape], dict[str, Shape]]] = {
+    regions: NamedShape = (1, m.slots, half, half)
+    codes: NamedShape = (1, m.slots + m.tones, m.code)
+    picture: NamedShape = (1, 3, size, size)
+    frame: NamedShape = (1, 3, "height", "width")
+    grid: NamedShape = (1, m.depth, m.cells, m.cells, 12)
+    found: dict[str, tuple[dict[str, NamedShape], dict[str, NamedShape]]] = {
         STUDENT: ({"thumbnail": picture, "regions": regions, "codes": codes}, {"coefficients": grid}),
         LOOK_ENCODER: ({"reference": picture, "regions": regions}, {"codes": codes}),
         SEGMENTER: ({"thumbnail": picture}, {"maps": (1, len(m.regions), half, half)}),
@@ -96,7 +96,7 @@ def shapes(manifest: Manifest) -> dict[str, tuple[dict[str, Shape], dict[str, Sh
     return {twin(name, precision): both for name, both in found.items() for precision in PRECISIONS}
 
 
-def sizes_of(values: object) -> dict[str, Shape]:
+def sizes_of(values: object) -> dict[str, NamedShape]:
     """Names and shapes of a graph's inputs or outputs; sizes left open by their name."""
     return {
         v.name: tuple(d.dim_param or d.dim_value for d in v.type.tensor_type.shape.dim)

@@ -21,6 +21,11 @@ def first_problem(error: "ValidationError", whole: str = "the file") -> str:
     return f"{where}: {first['msg']}" if where else str(first["msg"])
 
 
+def one_line(error: object) -> str:
+    """What an exception or a library says, without line feeds, and not endlessly."""
+    return " ".join(str(error).split())[:300] or type(error).__name__
+
+
 def failure(error: Exception) -> HueglassError:
     """Of one item, in one line, to be its result where the others are to go on."""
     text = str(error) if isinstance(error, HueglassError) else f"{type(error).__name__}: {error}"

@@ -9,7 +9,8 @@ from types import ModuleType
 
 import pytest
 import support.media
-from support.cupy_on_cpu import CupyOnCpu, compile_kernels
+from support.cuda_on_cpu import compile_kernels
+from support.fake_cupy import FakeCupy, Machine
 from support.streets import remember_streets
 
 from hueglass import cli
@@ -70,10 +71,10 @@ def kernels_on_cpu(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
 
 
 @pytest.fixture
-def on_cpu(kernels_on_cpu: ctypes.CDLL, monkeypatch: pytest.MonkeyPatch) -> CupyOnCpu:
+def on_cpu(kernels_on_cpu: ctypes.CDLL, monkeypatch: pytest.MonkeyPatch) -> FakeCupy:
     """CuPy made of numpy, in place of CuPy."""
-    fake = CupyOnCpu(kernels_on_cpu)
-    monkeypatch.setitem(sys.modules, "cupy", fake)  # type: ignore[arg-type]
+    fake = FakeCupy(Machine(), kernels_on_cpu)
+    monkeypatch.setitem(sys.modules, "cupy", fake)
     return fake
 
 

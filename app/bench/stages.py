@@ -94,7 +94,7 @@ def _stages(height: int, width: int) -> dict[str, Callable[[], object]]:
     """What is timed at one size."""
     rng = np.random.default_rng(0)
     images = [rng.integers(0, 256, (height, width, 3), dtype=np.uint8) for _ in range(FRAMES)]
-    planar = [_in_yuv(image) for image in images]
+    planar = [in_yuv(image) for image in images]
     bundle, clock = ModelBundle(), count()
     look = find_look(embedded_looks()[0], bundle.manifest)
     thumbnail = bundle.thumbnail(images[0])
@@ -131,7 +131,7 @@ def _on_one_thread() -> dict[str, ModelBundle]:
     return {name: ModelBundle(threads=1, precision=precision) for precision, name in names.items()}
 
 
-def _in_yuv(image: np.ndarray) -> YuvImage:
+def in_yuv(image: np.ndarray) -> YuvImage:
     """Planes of the size of a frame; what they show does not matter."""
     luma, cb, cr = (np.ascontiguousarray(x) for x in (image[..., 0], image[::2, ::2, 1], image[::2, ::2, 2]))
     return YuvImage((luma, cb, cr))

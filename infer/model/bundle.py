@@ -17,7 +17,9 @@ import hueglass.infer.models
 from hueglass.infer.errors import HueglassError, UsageError, first_problem
 from hueglass.infer.frame import YuvImage
 from hueglass.infer.grid.bilateral import check_coefficients
+from hueglass.infer.network.devices import Precision, check_precision
 from hueglass.infer.network.graph import Graph, open_graph
+from hueglass.infer.network.tensors import NamedShape
 from hueglass.infer.regions.regions import SLOTS
 from hueglass.infer.regions.segmenter import Segmenter
 from hueglass.infer.thumbnail import thumbnail
@@ -32,13 +34,8 @@ LOOK_ENCODER = "look_encoder.onnx"
 SEGMENTER = "segmenter.onnx"
 PORTABLE = "portable.onnx"
 """Frame to restyled frame in one graph, for other programs: nothing here runs it."""
-PRECISIONS = ("fp32", "fp16", "int8")
-"""Of the graphs: single, half (inputs and outputs single), 8-bit integers (of the student, where the bundle has it)."""
+PRECISIONS = tuple(Precision)
 EMBEDDED = Path(hueglass.infer.models.__file__).parent
-
-
-Shape = tuple[int | str, ...]
-"""Of an input or output; a name where any size will do."""
 
 
 class GraphFacts(BaseModel):
@@ -47,8 +44,8 @@ class GraphFacts(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
-    inputs: dict[str, Shape]
-    outputs: dict[str, Shape]
+    inputs: dict[str, NamedShape]
+    outputs: dict[str, NamedShape]
 
 
 class Manifest(BaseModel):
@@ -97,12 +94,7 @@ class ModelBundle:
         # "auto" in 8-bit integers is the CPU: nothing else is to try that graph.
         self._device = "cpu" if precision == "int8" and device == "auto" else device
         self._threads, self._precision = threads, precision
-        if precision not in PRECISIONS:
-            raise UsageError(f"precision {precision!r}, expected one of {', '.join(PRECISIONS)}")
-        if precision == "int8" and device not in ("cpu", "auto"):
-            raise UsageError(f"precision int8 on device {device!r}, expected the CPU, for which it is made")
-        if precision == "fp16" and device == "ort-tensorrt":
-            raise UsageError(f"precision fp16 on device {device!r}, expected device 'tensorrt', which keeps to it")
+        check_precision(precision, device)
         if twin(STUDENT, precision) not in self.manifest.graphs:
             raise UsageError(f"{folder}: has no student in {precision}, expected another precision")
         self.student: Graph = self._open(STUDENT)
@@ -116,7 +108,7 @@ class ModelBundle:
 
     @property
     def device(self) -> str:
-        """Where the networks really run: cpu, cuda, tensorrt or ort-tensorrt."""
+        """Where the networks really run: a name of `Device`."""
         return self.student.device
 
     @cached_property

@@ -20,7 +20,8 @@ from .label_map import MAX_CLASSES, MAX_SIDE, read_label_map
 from .regions import Regions, confident, present
 
 if TYPE_CHECKING:
-    from hueglass.infer.network.graph import Graph, GraphInput
+    from hueglass.infer.network.graph import Graph
+    from hueglass.infer.network.tensors import GraphInput
 
 LEAST_NAMED = 0.1
 """Regions with less than this share of a pixel do not speak for all of it: what is surely a chair is not to become
@@ -95,9 +96,9 @@ def open_segmenter(graph: Path, labels: Path, map_size: int, device: str = "cpu"
     does not fit shows at once. UsageError for a missing file, an unknown device, or a label map that is for another
     graph; HueglassError for a broken file, or a graph that does not take or give what `Segmenter` expects.
     """
-    from hueglass.infer.network.graph import OnnxGraph
+    from hueglass.infer.network.graph import open_graph
 
-    label_map, network = read_label_map(labels), OnnxGraph(existing_file(graph), device, threads)
+    label_map, network = read_label_map(labels), open_graph(existing_file(graph), device, threads)
     only = _only_input(graph, network.inputs)
     size = _input_size(graph, only, labels, label_map.size, 2 * map_size)
     mean, deviation = label_map.mean, label_map.std

@@ -8,6 +8,7 @@ from hueglass.infer.frame import AnyImage, Frame
 from hueglass.infer.grid.renderer import Renderer, choose_renderer
 from hueglass.infer.model.bundle import ModelBundle
 from hueglass.infer.model.look import Look, assign
+from hueglass.infer.network.devices import Device
 from hueglass.infer.regions.region_smoother import RegionSmoother
 from hueglass.infer.regions.regions import Regions, confident, no_regions
 from hueglass.infer.regions.segmenter import Segmenter
@@ -56,7 +57,7 @@ class Stylizer:
     _found: tuple[float, Regions] | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        self.renderer = self.renderer or choose_renderer(self.bundle.device != "cpu")
+        self.renderer = self.renderer or choose_renderer(Device(self.bundle.device).row.renders_on == "cuda")
 
     def __call__(self, frame: Frame[AnyImage], regions: Regions | None = None) -> Frame[AnyImage]:
         """The frame in the light of the look; `regions` (over half a thumbnail) say what is sky and what is not."""

@@ -11,7 +11,7 @@ import pytest
 from hueglass.export import tensorrt
 from hueglass.infer.errors import HueglassError
 from hueglass.infer.model.bundle import EMBEDDED, MANIFEST, PORTABLE, STUDENT, read_manifest
-from hueglass.infer.network import engine_cache as engines
+from hueglass.infer.network.engine_cache import unavailable
 
 
 @pytest.fixture
@@ -49,13 +49,13 @@ def test_a_portable_graph_of_frozen_size_is_named(tmp_path: Path) -> None:
         tensorrt.profile_of(PORTABLE, read_manifest(tmp_path))
 
 
-@pytest.mark.skipif(engines.unavailable() is None, reason="there is a GPU")
+@pytest.mark.skipif(unavailable() is None, reason="there is a GPU")
 def test_without_a_gpu_nothing_is_built() -> None:
     with pytest.raises(HueglassError, match=r"TensorRT|CuPy|GPU"):
         next(tensorrt.build_engines(EMBEDDED))
 
 
-@pytest.mark.skipif(engines.unavailable() is None, reason="there is a GPU")
+@pytest.mark.skipif(unavailable() is None, reason="there is a GPU")
 @pytest.mark.parametrize("command", ["photo", "video"])
 def test_a_device_that_is_not_here_is_refused_in_one_line(run: Callable, tmp_path: Path, command: str) -> None:
     (tmp_path / "in.png").write_bytes(b"")
@@ -67,14 +67,14 @@ def test_a_device_that_is_not_here_is_refused_in_one_line(run: Callable, tmp_pat
 
 @pytest.mark.gpu
 def test_on_a_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    if (why := engines.unavailable()) is not None:
+    if (why := unavailable()) is not None:
         pytest.skip(why)
     monkeypatch.setenv("HUEGLASS_CACHE", str(tmp_path))
     assert STUDENT in list(tensorrt.build_engines(EMBEDDED))
     assert list((tmp_path / "engines").glob("student-*.engine"))
 
 
-@pytest.mark.skipif(engines.unavailable() is None, reason="there is a GPU")
+@pytest.mark.skipif(unavailable() is None, reason="there is a GPU")
 def test_an_export_with_engines_is_refused_before_the_long_work(run: Callable, tmp_path: Path) -> None:
     outcome = run("export", EMBEDDED, "-o", tmp_path / "b", "--tensorrt")
     assert outcome.status == 1

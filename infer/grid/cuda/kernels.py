@@ -17,7 +17,6 @@ rows, which share their chroma.
 """
 
 import functools
-import importlib
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -32,6 +31,7 @@ from hueglass.infer.errors import HueglassError
 from hueglass.infer.frame import YuvImage, check_rgb
 from hueglass.infer.grid import bilateral
 from hueglass.infer.grid.cpu import native
+from hueglass.infer.network.gpu import cupy_with_gpu
 
 DeviceArray = Any
 """A cupy.ndarray. CuPy is optional and imported where it is used, so that its own types are not known here."""
@@ -58,7 +58,7 @@ _SIZE = np.dtype([("width", np.int32), ("rows", np.int32), ("first_row", np.int3
 def available() -> bool:
     """Whether CuPy is installed and finds a device."""
     try:
-        _cupy()
+        cupy_with_gpu()
     except HueglassError:
         return False
     return True
@@ -79,7 +79,7 @@ def render(
     level. HueglassError where an argument does not fit or CUDA cannot be used; CuPy's OutOfMemoryError where the device
     has no memory for the result.
     """
-    cupy = _cupy()
+    cupy = cupy_with_gpu()
     with _queued(cupy, stream):
         batch = _check_grid(cupy, grid, tables=1)
         source = _layout(cupy, image, "the frame", (*batch, "height", "width"), 3)
@@ -139,7 +139,7 @@ def _render_yuv(
     part: tuple[int, int],
 ) -> list[DeviceArray]:
     """`planes` are luma and chroma (NV12) or luma, Cb and Cr."""
-    cupy = _cupy()
+    cupy = cupy_with_gpu()
     kr, kb, full_range = matrix
     if not (kr > 0.05 and kb > 0.05 and kr + kb < 0.95):
         raise HueglassError(f"kr {kr} and kb {kb} are no luma weights, expected those of a YuvImage")
@@ -165,7 +165,7 @@ def thumbnail(image: DeviceArray, size: int, stream: Stream | None = None) -> De
     The mean over each pixel's area, from which `images.resized_square` differs by half a level on average. Errors as
     `render`.
     """
-    cupy = _cupy()
+    cupy = cupy_with_gpu()
     with _queued(cupy, stream):
         batch = image.shape[:-3]
         source = _layout(cupy, image, "the frame", (*batch, "height", "width"), 3)
@@ -180,17 +180,17 @@ def thumbnail(image: DeviceArray, size: int, stream: Stream | None = None) -> De
 
 def is_on_device(image: object) -> bool:
     """Whether it is a CuPy array."""
-    return isinstance(image, _cupy().ndarray)
+    return isinstance(image, cupy_with_gpu().ndarray)
 
 
 def on_device(array: np.ndarray) -> DeviceArray:
     """A copy of an array on the device."""
-    return _cupy().asarray(array)
+    return cupy_with_gpu().asarray(array)
 
 
 def on_host(array: DeviceArray) -> np.ndarray:
     """A copy of an array of the device."""
-    return _cupy().asnumpy(array)
+    return cupy_with_gpu().asnumpy(array)
 
 
 def render_host(grid: np.ndarray, image: np.ndarray | YuvImage, bgr: bool = False) -> np.ndarray | YuvImage:
@@ -200,7 +200,7 @@ def render_host(grid: np.ndarray, image: np.ndarray | YuvImage, bgr: bool = Fals
     it is rendered in parts of half as many rows, and half of that; where not even LEAST_ROWS fit, on the CPU, with a
     warning. HueglassError as `render`.
     """
-    cupy = _cupy()
+    cupy = cupy_with_gpu()
     grid = bilateral.check_coefficients(grid)
     if not isinstance(image, YuvImage):
         check_rgb(image, "the frame")
@@ -362,25 +362,6 @@ def _size(rows: int, width: int, first_row: int, height: int, in_pairs: bool = F
 
 
 # -------------------------------------------------------------------------------------------- CuPy
-
-
-def _cupy() -> ModuleType:
-    """CuPy, where there is a device."""
-    try:
-        cupy = importlib.import_module("cupy")
-    except ModuleNotFoundError as error:
-        if error.name != "cupy":
-            raise HueglassError(f"CuPy cannot be used: {_first_line(error)}") from None
-        raise HueglassError('CuPy is not installed: pip install "hueglass[gpu]"') from None
-    except ImportError as error:
-        raise HueglassError(f"CuPy cannot be used: {_first_line(error)}") from None
-    try:
-        devices = cupy.cuda.runtime.getDeviceCount()
-    except RuntimeError as error:
-        raise HueglassError(f"no CUDA device can be used: {_first_line(error)}") from None
-    if devices == 0:
-        raise HueglassError("no CUDA device can be used: none is there")
-    return cupy
 
 
 @contextmanager

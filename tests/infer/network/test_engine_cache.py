@@ -1,8 +1,9 @@
-"""TensorRT engines: what is built, what the cache gives back, and what it must never give back.
+"""The cache of TensorRT engines: what it gives back, and what it must never give back.
 
-TensorRT and CuPy are stand-ins (fake_tensorrt.py); tests marked `gpu` use the real ones.
+TensorRT and CuPy are stand-ins.
 """
 
+import hashlib
 import json
 import re
 import stat
@@ -11,51 +12,19 @@ import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 
-import numpy as np
 import pytest
-
-pytest.importorskip("onnx")
-pytest.importorskip("onnxruntime")
-
-from support.fake_tensorrt import TIMINGS, Engine, Machine, fake_cupy, fake_tensorrt, install, small_graph
+from support.fake_cupy import Machine
+from support.fake_tensorrt import Engine, install
+from support.graphs import OPEN, PROFILE, small_graph
 from support.places import ROOT
 
 from hueglass.infer.errors import HueglassError, UsageError
-from hueglass.infer.network import engine_cache as engines
-from hueglass.infer.network.engine_cache import build_engine, cache_folder, load_engine, unavailable
+from hueglass.infer.network import engine_cache, tensorrt_builder
+from hueglass.infer.network.engine_cache import cache_folder, load_engine, unavailable
 
 BUILDING = "building a TensorRT engine for"
-OPEN = (1, 3, "h", "w")
-PROFILE = {"picture": ((1, 3, 2, 2), (1, 3, 8, 8), (1, 3, 16, 16))}
-
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder of engines."""
-    monkeypatch.setenv("HUEGLASS_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache" / "engines"
-
-
-@pytest.fixture
-def machine() -> Machine:
-    return Machine()
-
-
-@pytest.fixture(params=["10.13.0.35", "11.4.0.106"], ids=["10", "11"])
-def version(request: pytest.FixtureRequest) -> str:
-    return request.param
-
-
-@pytest.fixture(autouse=True)
-def tensorrt(monkeypatch: pytest.MonkeyPatch, machine: Machine, version: str) -> None:
-    install(monkeypatch, machine, version)
-
-
-@pytest.fixture
-def graph(tmp_path: Path) -> Path:
-    return small_graph(tmp_path / "small.onnx")
+pytestmark = pytest.mark.usefixtures("tensorrt")
 
 
 def built(path: Path, **options: object) -> Engine:
@@ -72,28 +41,6 @@ def found(path: Path, **options: object) -> Engine:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         return load_engine(path, **options)  # type: ignore[arg-type]
-
-
-def refused(kind: type[HueglassError], *arguments: object, **options: object) -> str:
-    """The one line that `build_engine` fails with."""
-    with pytest.raises(HueglassError) as caught:
-        build_engine(*arguments, **options)  # type: ignore[arg-type]
-    assert type(caught.value) is kind
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
-
-
-def test_networks_are_strongly_typed_in_every_version(graph: Path, machine: Machine, version: str) -> None:
-    build_engine(graph)
-    (build,) = machine.builds
-    assert build.typed
-    assert build.creation == (0b10 if version.startswith("10") else 0)
-    assert (build.flags, build.workspace, build.profile, build.timings) == (set(), None, {}, None)
-
-
-def test_options_reach_the_builder(graph: Path, machine: Machine) -> None:
-    build_engine(graph, precision="tf32", workspace=1 << 20)
-    assert (machine.builds[0].flags, machine.builds[0].workspace) == ({"TF32"}, 1 << 20)
 
 
 def test_an_engine_gives_the_first_output_alone(tmp_path: Path) -> None:
@@ -220,7 +167,7 @@ def whole_but_foreign(path: Path) -> None:
     """The checksum is right, and TensorRT cannot load it."""
     path.write_bytes(b"an engine of somebody else")
     record = path.with_suffix(".json")
-    digest = engines.hashlib.sha256(path.read_bytes()).hexdigest()
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
     record.write_text(json.dumps({**json.loads(record.read_text()), "engine_sha256": digest}))
 
 
@@ -261,8 +208,8 @@ def test_what_fails_its_checks_is_never_shown_to_tensorrt(
     bad = path.read_bytes() + b"more"
     path.write_bytes(bad)
     loaded = []
-    real = engines._deserialised
-    monkeypatch.setattr(engines, "_deserialised", lambda trt, data: loaded.append(data) or real(trt, data))
+    real = engine_cache.deserialised
+    monkeypatch.setattr(engine_cache, "deserialised", lambda trt, data: loaded.append(data) or real(trt, data))
     with pytest.warns(UserWarning, match=BUILDING), pytest.warns(UserWarning, match="checksum"):
         load_engine(graph)
     assert len(loaded) == 1
@@ -271,14 +218,14 @@ def test_what_fails_its_checks_is_never_shown_to_tensorrt(
 
 def test_two_that_build_at_once(graph: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The second begins and ends while the first builds; then the engine of one lies beside the record of the other."""
-    real = engines._built
+    real = engine_cache.build_engine
 
     def slow(*arguments: object) -> bytes:
-        monkeypatch.setattr(engines, "_built", real)
+        monkeypatch.setattr(engine_cache, "build_engine", real)
         assert built(graph).model is not None
         return real(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(engines, "_built", slow)
+    monkeypatch.setattr(engine_cache, "build_engine", slow)
     assert built_or_found(graph).model == found(graph).model
     path = engine_file(cache)
     record = json.loads(path.with_suffix(".json").read_text())
@@ -293,7 +240,8 @@ AT_ONCE = """
 import sys, warnings
 from pathlib import Path
 import pytest
-from support.fake_tensorrt import Machine, install
+from support.fake_cupy import Machine
+from support.fake_tensorrt import install
 from hueglass.infer.network.engine_cache import load_engine
 
 install(pytest.MonkeyPatch(), Machine())
@@ -343,7 +291,7 @@ def test_a_build_that_fails_leaves_nothing(graph: Path, machine: Machine, cache:
 
 
 def test_an_engine_that_cannot_be_loaded_is_not_kept(graph: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engines, "_deserialised", lambda trt, data: None)
+    monkeypatch.setattr(engine_cache, "deserialised", lambda trt, data: None)
     with pytest.raises(HueglassError, match="built an engine that it cannot load"):
         built_or_found(graph)
     assert list(cache.glob("small-*")) == []
@@ -375,125 +323,9 @@ def test_timings_are_kept_for_all_graphs(graph: Path, tmp_path: Path, machine: M
     assert len(list(cache.glob("timing-*.cache"))) == 2
 
 
-@pytest.mark.parametrize("content", [b"nonsense", TIMINGS + b'["another GPU", 7]'])
-def test_timings_of_others_are_begun_anew(graph: Path, tmp_path: Path, machine: Machine, content: bytes) -> None:
-    timings = tmp_path / "timings"
-    timings.write_bytes(content)
-    build_engine(graph, timing_cache=timings)
-    assert machine.builds[-1].timings == 0
-    build_engine(graph, timing_cache=timings)
-    assert machine.builds[-1].timings == 1
-
-
-def test_a_layer_that_tensorrt_lacks_is_named(tmp_path: Path, machine: Machine) -> None:
-    machine.unsupported.add("Relu")
-    line = refused(HueglassError, small_graph(tmp_path / "small.onnx", then="Relu"))
-    assert "small.onnx: node the_last (Relu): TensorRT cannot read it: No importer registered for op: Relu. Att" in line
-
-
-def test_what_is_no_graph(tmp_path: Path) -> None:
-    (tmp_path / "no.onnx").write_bytes(b"no graph")
-    expected = "no.onnx: TensorRT cannot read it: Failed to parse ONNX model from the buffer."
-    assert expected in refused(HueglassError, tmp_path / "no.onnx")
-
-
-def test_missing_files(tmp_path: Path) -> None:
-    assert "none.onnx: no such file" in refused(UsageError, tmp_path / "none.onnx")
-    (tmp_path / "empty.onnx").write_bytes(b"")
-    assert "empty.onnx: is empty" in refused(HueglassError, tmp_path / "empty.onnx")
-    with pytest.raises(UsageError, match="no such file"):
-        load_engine(tmp_path / "none.onnx")
-
-
-@pytest.mark.parametrize(
-    ("profile", "expected"),
-    [
-        (None, "input 'picture' is (1, 3, ?, ?), expected a profile"),
-        ({"other": PROFILE["picture"]}, "input 'picture' is (1, 3, ?, ?), expected a profile"),
-        ({**PROFILE, "other": PROFILE["picture"]}, "no input 'other' with open sizes"),
-        ({"picture": ((1, 3, 8, 8), (1, 3, 2, 2), (1, 3, 16, 16))}, "profile (1, 3, 8, 8) to (1, 3, 2, 2) to"),
-        ({"picture": ((1, 4, 8, 8),) * 3}, "rising sizes that fit (1, 3, ?, ?)"),
-        ({"picture": ((1, 3, 0, 8),) * 3}, "rising sizes that fit (1, 3, ?, ?)"),
-        ({"picture": ((3, 8, 8),) * 3}, "rising sizes that fit (1, 3, ?, ?)"),
-        ({"picture": ((1, 3, 8, 8),) * 2}, "rising sizes that fit (1, 3, ?, ?)"),
-    ],
-)
-def test_profiles_that_do_not_fit(tmp_path: Path, profile: dict | None, expected: str) -> None:
-    line = refused(UsageError, small_graph(tmp_path / "open.onnx", OPEN), profile)
-    assert f"open.onnx: {expected}" in line or (expected in line and "open.onnx: " in line)
-
-
-def test_a_profile_for_fixed_sizes_is_refused(graph: Path) -> None:
-    assert "no input 'picture' with open sizes" in refused(UsageError, graph, {"picture": ((1, 3, 4, 4),) * 3})
-
-
-def test_unknown_precision(graph: Path) -> None:
-    assert "precision 'fp16', expected one of as-written, tf32" in refused(UsageError, graph, precision="fp16")
-
-
-def test_out_of_memory_names_the_remedy(graph: Path, machine: Machine) -> None:
-    machine.fails.add("build memory")
-    line = refused(HueglassError, graph)
-    assert "OutOfMemory" in line
-    assert line.endswith("close what else uses the GPU, or take --device cpu")
-
-
-def test_no_driver(graph: Path, machine: Machine, version: str) -> None:
-    machine.driver = False
-    assert f"TensorRT {version} cannot be used here: CUDA initialization failure" in refused(HueglassError, graph)
-    with pytest.raises(HueglassError, match=r"no GPU can be used here: cudaErrorInsufficientDriver: .*, expected"):
-        load_engine(graph)
-    reason = unavailable()
-    assert reason is not None
-    assert "no GPU can be used here" in reason
-
-
-def test_no_packages(graph: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "cupy", None)
-    with pytest.raises(HueglassError, match=r'CuPy .*pip install "hueglass\[gpu\]"'):
-        load_engine(graph)
-    monkeypatch.setitem(sys.modules, "tensorrt", None)
-    assert 'pip install "hueglass[tensorrt]"' in refused(HueglassError, graph)
-    assert "hueglass[tensorrt]" in str(unavailable())
-
-
-@pytest.mark.parametrize(
-    ("source", "expected"),
-    [
-        ("import no_such_module_of_theirs", "TensorRT cannot be loaded: No module named 'no_such_module_of_theirs'"),
-        ("raise OSError('libnvinfer.so.10: cannot open')", "TensorRT cannot be loaded: libnvinfer.so.10: cannot open"),
-        ("__version__ = '8.6.1'", "TensorRT 8.6.1, expected 10 or 11"),
-        ("__version__ = '12.0'", "TensorRT 12.0, expected 10 or 11"),
-    ],
-)
-def test_packages_that_cannot_be_used(
-    graph: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, expected: str
-) -> None:
-    (tmp_path / "site").mkdir()
-    (tmp_path / "site" / "tensorrt.py").write_text(source)
-    monkeypatch.syspath_prepend(tmp_path / "site")
-    monkeypatch.delitem(sys.modules, "tensorrt")
-    line = refused(HueglassError, graph)
-    assert expected in line
-    assert line.endswith('pip install "hueglass[tensorrt]"')
-    sys.modules.pop("tensorrt", None)
-
-
-def test_usable() -> None:
-    assert unavailable() is None
-
-
-def test_errors_are_those_of_the_last_try(graph: Path, machine: Machine) -> None:
-    """TensorRT keeps one logger for a process: what it said of one graph is not to be said of the next."""
-    machine.fails.add("build")
-    assert "ForeignNode" in refused(HueglassError, graph)
-    machine.fails = {"build memory"}
-    assert "ForeignNode" not in refused(HueglassError, graph)
-
-
 def test_errors_that_nothing_came_of_are_not_blamed(graph: Path, machine: Machine, cache: Path) -> None:
-    trt = engines.import_tensorrt()
-    log = engines._log(trt)
+    trt = tensorrt_builder.import_tensorrt()
+    log = tensorrt_builder._log(trt)
     built(graph)
     log.log(trt.ILogger.ERROR, "of long ago")
     whole_but_foreign(engine_file(cache))
@@ -502,7 +334,9 @@ def test_errors_that_nothing_came_of_are_not_blamed(graph: Path, machine: Machin
     log.log(trt.ILogger.ERROR, "of long ago")
     log.log(trt.ILogger.WARNING, "no error")
     machine.fails = {"build"}
-    assert "cannot build it: Error Code 10" in refused(HueglassError, graph)
+    small_graph(graph, scale=9)
+    with pytest.raises(HueglassError, match="cannot build it: Error Code 10"):
+        built_or_found(graph)
 
 
 @pytest.mark.parametrize(
@@ -530,42 +364,30 @@ def test_file_names_are_plain(tmp_path: Path, cache: Path) -> None:
     assert len(engine_file(cache).name) < 90
 
 
-def test_the_stand_ins_are_strict(monkeypatch: pytest.MonkeyPatch, graph: Path) -> None:
-    """What code for TensorRT gets wrong most often is noticed here."""
-    machine = Machine()
-    eleven, cupy = fake_tensorrt("11.4", machine), fake_cupy(machine)
-    assert not hasattr(eleven.BuilderFlag, "FP16")
-    assert not hasattr(eleven.NetworkDefinitionCreationFlag, "EXPLICIT_BATCH")
-    ten = fake_tensorrt("10.13", machine)
-    log = ten.ILogger()
-    builder = ten.Builder(log)
-    log.log = lambda severity, message: messages.append(message)  # type: ignore[attr-defined]
-    messages: list[str] = []
-    assert _build(ten, builder, log, graph, 0b10, "FP16") is None
-    assert "strongly typed" in messages.pop()
-    engine = ten.Runtime(log).deserialize_cuda_engine(_build(ten, builder, log, graph, 0b10))
-    context, stream = engine.create_execution_context(), cupy.cuda.Stream(non_blocking=True)
-    assert not context.set_input_shape("picture", (1, 3, 5, 4))
-    assert not context.set_tensor_address("Picture", 0)
-    assert not context.execute_async_v3(stream.ptr)
-    array = cupy.empty((1, 3, 4, 4), np.float32)
-    context.set_tensor_address("picture", array.data.ptr)
-    context.set_tensor_address("scaled", array.data.ptr + 256)
-    with pytest.raises(AssertionError, match="no memory"):
-        context.execute_async_v3(stream.ptr)
-    with pytest.raises(TypeError):
-        array.set(np.zeros((1, 3, 4, 4)))
-    late = array.get(stream=stream)
-    assert (late == 77).all()
-    stream.synchronize()
-    assert (late != 77).all()
+def test_missing_files(tmp_path: Path) -> None:
+    (tmp_path / "empty.onnx").write_bytes(b"")
+    with pytest.raises(HueglassError, match=r"empty\.onnx: is empty"):
+        load_engine(tmp_path / "empty.onnx")
+    with pytest.raises(UsageError, match=r"none\.onnx: no such file"):
+        load_engine(tmp_path / "none.onnx")
 
 
-def _build(trt: ModuleType, builder: object, log: object, graph: Path, creation: int, flag: str = "") -> object:
-    network = builder.create_network(creation)  # type: ignore[attr-defined]
-    parser = trt.OnnxParser(network, log)
-    assert parser.parse(graph.read_bytes())
-    config = builder.create_builder_config()  # type: ignore[attr-defined]
-    if flag:
-        config.set_flag(getattr(trt.BuilderFlag, flag))
-    return builder.build_serialized_network(network, config)  # type: ignore[attr-defined]
+def test_no_driver(graph: Path, machine: Machine) -> None:
+    machine.driver = False
+    with pytest.raises(HueglassError, match=r"no GPU can be used here: cudaErrorInsufficientDriver: .*, expected"):
+        load_engine(graph)
+    reason = unavailable()
+    assert reason is not None
+    assert "no GPU can be used here" in reason
+
+
+def test_no_packages(graph: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "cupy", None)
+    with pytest.raises(HueglassError, match=r'CuPy .*pip install "hueglass\[gpu\]"'):
+        load_engine(graph)
+    monkeypatch.setitem(sys.modules, "tensorrt", None)
+    assert "hueglass[tensorrt]" in str(unavailable())
+
+
+def test_usable() -> None:
+    assert unavailable() is None

@@ -9,7 +9,8 @@ import pytest
 from support.segmenter_graphs import BIAS, DYNAMIC, LABELS, PICTURE, RNG, SIZE, WEIGHT, convolution, graph, label_file
 
 from hueglass.infer.errors import HueglassError
-from hueglass.infer.network.graph import GraphInput, OnnxGraph
+from hueglass.infer.network.onnx import OnnxGraph
+from hueglass.infer.network.tensors import GraphInput
 from hueglass.infer.regions.regions import REGION_NAMES
 from hueglass.infer.regions.segmenter import LEAST_NAMED, Segmenter, open_segmenter, region_maps
 

@@ -7,7 +7,7 @@ import pytest
 from support.segmenter_graphs import BIAS, DYNAMIC, LABELS, PICTURE, SIZE, WEIGHT, convolution, graph, label_file
 
 from hueglass.infer.errors import HueglassError, UsageError
-from hueglass.infer.network.graph import OnnxGraph
+from hueglass.infer.network.onnx import OnnxGraph
 from hueglass.infer.regions.label_map import MAX_CLASSES
 from hueglass.infer.regions.segmenter import Segmenter, open_segmenter
 

@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 import pytest
-from support.cupy_on_cpu import CupyOnCpu
+from support.fake_cupy import FakeCupy
 from support.streets import picture_of_street
 
 from hueglass.infer import ycbcr
@@ -172,7 +172,7 @@ def test_found_regions_are_smoothed_until_a_cut(bundle: ModelBundle, street_look
     np.testing.assert_allclose(smoother.average, maps[2], atol=1e-5)
 
 
-def test_the_stylizer_renders_where_the_network_runs(on_cpu: CupyOnCpu, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_stylizer_renders_where_the_network_runs(on_cpu: FakeCupy, monkeypatch: pytest.MonkeyPatch) -> None:
     """RGB and Y'CbCr, for files and for a screen, through the CUDA renderer's way for frames of the host."""
     bundle = ModelBundle()
     look = find_look(embedded_looks()[0], bundle.manifest)
