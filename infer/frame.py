@@ -1,7 +1,7 @@
 """What is filmed, as plain data: a frame, and a picture in Y'CbCr."""
 
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
@@ -73,6 +73,10 @@ class Frame(Generic[AnyImage]):
     index: int
     duration: float = 0.0
     orientation: int = 1
+
+
+AnyFrame = Frame[Any]
+"""A frame of whatever kind of picture."""
 
 
 def check_rgb(image: np.ndarray, name: str) -> None:

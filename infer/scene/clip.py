@@ -15,7 +15,7 @@ from typing import TypeVar
 import numpy as np
 
 from hueglass.infer.errors import UsageError
-from hueglass.infer.frame import AnyImage, Frame
+from hueglass.infer.frame import AnyFrame, AnyImage, Frame
 from hueglass.infer.grid.bilateral import blend
 from hueglass.infer.smoothing import AHEAD, MOST_AHEAD
 
@@ -38,7 +38,7 @@ class Key:
 
     step: Step
     grid: np.ndarray
-    frames: list[Frame] = field(default_factory=list)
+    frames: list[AnyFrame] = field(default_factory=list)
 
     @property
     def fresh(self) -> bool:
@@ -65,7 +65,7 @@ def stylize_clip(
             yield frame, stylizer.render(frame, grid)
 
 
-def key_frames(stylizer: Stylizer, frames: Iterable[Frame], rate: float) -> Iterator[Key]:
+def key_frames(stylizer: Stylizer, frames: Iterable[AnyFrame], rate: float) -> Iterator[Key]:
     """The key frames of a clip, each with what the network predicts for it."""
     key: Key | None = None
     for frame in frames:
@@ -99,7 +99,7 @@ def _first(waiting: deque[tuple[Key, Timed]], seconds: float) -> Key:
     return replace(key, grid=look_ahead(now, (timed for _, timed in waiting), seconds))
 
 
-def _per_frame(stylizer: Stylizer, keys: Iterable[Key]) -> Iterator[tuple[Frame, np.ndarray]]:
+def _per_frame(stylizer: Stylizer, keys: Iterable[Key]) -> Iterator[tuple[AnyFrame, np.ndarray]]:
     """Every frame with its grid, at the strength that is wanted."""
     before: Key | None = None
     for smooth in keys:
@@ -112,7 +112,7 @@ def _per_frame(stylizer: Stylizer, keys: Iterable[Key]) -> Iterator[tuple[Frame,
         yield from _between(before, None)
 
 
-def _between(key: Key, following: Key | None) -> Iterator[tuple[Frame, np.ndarray]]:
+def _between(key: Key, following: Key | None) -> Iterator[tuple[AnyFrame, np.ndarray]]:
     for frame in key.frames:
         if following is None or following.fresh or frame is key.frames[0]:
             yield frame, key.grid

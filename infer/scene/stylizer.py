@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from hueglass.infer.frame import AnyImage, Frame
+from hueglass.infer.frame import AnyFrame, AnyImage, Frame
 from hueglass.infer.grid.renderer import Renderer, choose_renderer
 from hueglass.infer.model.bundle import ModelBundle
 from hueglass.infer.model.look import Look, assign
@@ -63,7 +63,7 @@ class Stylizer:
         """The frame in the light of the look; `regions` (over half a thumbnail) say what is sky and what is not."""
         return self.render(frame, self.predict(frame, regions))
 
-    def step(self, frame: Frame, regions: Regions | None = None, not_before: float = -np.inf) -> Step | None:
+    def step(self, frame: AnyFrame, regions: Regions | None = None, not_before: float = -np.inf) -> Step | None:
         """The one order from a frame to its coefficients: thumbnail, cut, fade, regions, network.
 
         None for a frame that belongs to the shot before and comes earlier than `not_before`: all that is known of it
@@ -80,7 +80,7 @@ class Stylizer:
         maps, codes = assign(self.look, regions, self.bundle.manifest.slots)
         return Step(thumbnail, fresh, regions, self.bundle.predict(thumbnail, maps, codes))
 
-    def predict(self, frame: Frame, regions: Regions | None = None) -> np.ndarray:
+    def predict(self, frame: AnyFrame, regions: Regions | None = None) -> np.ndarray:
         """Coefficients (gd, gh, gw, 12) for the upright frame, smoothed and at the strength asked for."""
         step = self.step(frame, regions)
         assert step is not None
@@ -94,7 +94,7 @@ class Stylizer:
         grid = stored_grid(coefficients, frame.orientation)
         return replace(frame, image=self.renderer.render(grid, frame.image))
 
-    def render_upright(self, frame: Frame, coefficients: np.ndarray) -> np.ndarray:
+    def render_upright(self, frame: AnyFrame, coefficients: np.ndarray) -> np.ndarray:
         """The frame through coefficients for it upright, as (H, W, 3) uint8 sRGB, upright: for a screen."""
         image = self.renderer.to_rgb(stored_grid(coefficients, frame.orientation), frame.image)
         return np.ascontiguousarray(upright(image, frame.orientation))

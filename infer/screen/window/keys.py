@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from hueglass.infer.frame import Frame
+from hueglass.infer.frame import AnyFrame
 from hueglass.infer.media.images import write_image
 from hueglass.infer.scene.live import Live
 from hueglass.infer.scene.stylizer import Stylizer
@@ -25,7 +25,7 @@ class Desk:
 
     view: View
     live: Live
-    frame: Frame
+    frame: AnyFrame
     picture: np.ndarray
     recorder: Recorder
 

@@ -8,7 +8,7 @@ from types import TracebackType
 
 import numpy as np
 
-from hueglass.infer.frame import Frame
+from hueglass.infer.frame import AnyFrame, Frame
 from hueglass.infer.media.info import VideoInfo
 from hueglass.infer.media.sink import Sink, open_sink
 
@@ -31,7 +31,7 @@ class Recording:
         self._sink.__enter__()
         return self
 
-    def add(self, frame: Frame, image: np.ndarray) -> None:
+    def add(self, frame: AnyFrame, image: np.ndarray) -> None:
         """What is shown of a frame."""
         self._began = frame.time if self._began is None else self._began
         ticks = round((frame.time - self._began) / CLOCK)
@@ -50,7 +50,7 @@ class Recorder:
     folder: Path
     recording: Recording | None = None
 
-    def toggle(self, frame: Frame, image: np.ndarray) -> str:
+    def toggle(self, frame: AnyFrame, image: np.ndarray) -> str:
         """Starts with this picture, or stops; returns what to say."""
         if self.recording is not None:
             return self.stop()
@@ -59,7 +59,7 @@ class Recorder:
         self.recording.add(frame, image)
         return f"recording {path}"
 
-    def add(self, frame: Frame, image: np.ndarray) -> None:
+    def add(self, frame: AnyFrame, image: np.ndarray) -> None:
         """The next picture, if it records."""
         if self.recording is not None:
             self.recording.add(frame, image)
