@@ -17,11 +17,10 @@ from hueglass.infer.screen.web.messages import Thumbnail
 class Slow:
     """Stands for a network that takes `seconds`, whatever it is shown."""
 
+    device = "cpu"
+
     def __init__(self, bundle: ModelBundle, seconds: float) -> None:
         self.manifest, self._seconds = bundle.manifest, seconds
-
-    def thumbnail(self, image: np.ndarray) -> np.ndarray:
-        return image
 
     def predict(self, *_: np.ndarray) -> np.ndarray:
         time.sleep(self._seconds)
