@@ -30,9 +30,9 @@ from hueglass.infer.model.bundle import (
 )
 from hueglass.infer.network.onnx import OnnxGraph
 from hueglass.infer.regions.regions import REGION_NAMES
-from hueglass.train.checkpoint import SETTINGS, WEIGHTS, load_weights
 from hueglass.train.segmenter.network import Segmenter, load_segmenter
 from hueglass.train.student.network import LookEncoder, Student, StudentConfig
+from hueglass.train.student.weights import SETTINGS, WEIGHTS, load_weights
 
 from .half import half_encoder, half_segmenter, half_student
 from .portable import Portable

@@ -31,8 +31,8 @@ from hueglass.infer.model.look import assign, make_look
 from hueglass.infer.network.onnx import OnnxGraph
 from hueglass.infer.network.tensors import NamedShape
 from hueglass.infer.regions.regions import no_regions
-from hueglass.train.checkpoint import load_weights
 from hueglass.train.student.network import StudentConfig
+from hueglass.train.student.weights import load_weights
 
 OPSET = 18
 """Old enough for every runtime we export to; the networks use nothing newer."""

@@ -1,6 +1,6 @@
 """Checkpoints: everything that a training needs to go on as if it had never stopped.
 
-Weights lie in `student.safetensors` (no pickle: this is the file people pass around), the optimiser's and the
+A network's weights lie in NAME.safetensors (no pickle: this is the file people pass around), the optimiser's and the
 generators' state in `resume.pt`, which only its own machine reads, with `weights_only=True`.
 """
 
@@ -16,20 +16,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from hueglass.infer.errors import HueglassError, UsageError
-from hueglass.train.student.network import LookEncoder, Student, StudentConfig, new_networks
 
-WEIGHTS = "student.safetensors"
 RESUME = "resume.pt"
-SETTINGS = "student.json"
-TRUNK = "trunk."
-"""The networks share it: it is written once."""
-
-
-def save_weights(folder: Path, student: Student, encoder: LookEncoder, facts: dict) -> None:
-    """Write the two networks, their sizes and `facts` (steps, scores, configuration) to `folder`, each file whole."""
-    tensors = {f"student.{k}": v for k, v in student.state_dict().items()}
-    tensors |= {f"encoder.{k}": v for k, v in encoder.state_dict().items() if not k.startswith(TRUNK)}
-    save_network(folder, "student", tensors, {"student": student.config.model_dump(), **facts})
 
 
 def save_network(folder: Path, name: str, tensors: dict[str, torch.Tensor], facts: dict) -> None:
@@ -41,19 +29,6 @@ def save_network(folder: Path, name: str, tensors: dict[str, torch.Tensor], fact
     part = folder / f"{name}.json.part"
     part.write_text(json.dumps(facts, indent=1))
     os.replace(part, folder / f"{name}.json")
-
-
-def load_weights(folder: Path) -> tuple[Student, LookEncoder, dict]:
-    """The networks of a checkpoint folder, in evaluation mode, and its facts.
-
-    UsageError if there is none, HueglassError if its files do not fit together.
-    """
-    with saved_network(folder, "student", "checkpoint") as (tensors, facts):
-        student, encoder = new_networks(StudentConfig.model_validate(facts.pop("student")))
-        student.load_state_dict(_part(tensors, "student."))
-        trunk = {k: v for k, v in student.state_dict().items() if k.startswith(TRUNK)}
-        encoder.load_state_dict(trunk | _part(tensors, "encoder."))
-    return student.eval(), encoder.eval(), facts
 
 
 @contextmanager
@@ -69,10 +44,6 @@ def saved_network(folder: Path, name: str, what: str) -> Iterator[tuple[dict[str
         yield load_file(weights), json.loads(settings.read_text())
     except (SafetensorError, ValueError, KeyError, RuntimeError, TypeError, AttributeError) as error:
         raise HueglassError(f"{folder}: broken checkpoint: {str(error).splitlines()[0]}") from None
-
-
-def _part(tensors: dict, prefix: str) -> dict:
-    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
 
 
 def save_resume(folder: Path, state: dict) -> None:

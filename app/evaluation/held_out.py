@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from hueglass.train.checkpoint import load_weights
 from hueglass.train.student.distill import TrainConfig, load_data
 from hueglass.train.student.held_out import HeldOut
+from hueglass.train.student.weights import load_weights
 
 
 def evaluate_held_out(checkpoint: Path, data: Path | None) -> None:

@@ -18,8 +18,8 @@ from hueglass.infer.regions.masks import read_mask, regions_of
 from hueglass.infer.regions.regions import no_regions
 from hueglass.infer.regions.segmenter import find_regions
 from hueglass.progress import progress_bar
-from hueglass.train.checkpoint import load_weights
 from hueglass.train.student.tune import TuneConfig, TuningFrame, distance, tune
+from hueglass.train.student.weights import load_weights
 
 STREETS = 80
 """Generated frames to tune on where nobody gives any."""

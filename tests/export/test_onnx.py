@@ -29,9 +29,9 @@ from hueglass.infer.model.bundle import (
 from hueglass.infer.model.look import make_look
 from hueglass.infer.regions.regions import REGION_NAMES
 from hueglass.infer.scene.stylizer import Stylizer
-from hueglass.train.checkpoint import SETTINGS, WEIGHTS, load_weights, save_weights
 from hueglass.train.segmenter.network import Segmenter, SegmenterConfig, load_segmenter, save_segmenter
 from hueglass.train.student.network import StudentConfig, new_networks
+from hueglass.train.student.weights import SETTINGS, WEIGHTS, load_weights, save_weights
 
 TINY = StudentConfig(thumbnail=64, tones=3, cells=4, code=32, width=16, hidden=24, pair=16, embedding=8)
 GRAPHS = {

@@ -10,7 +10,7 @@ from hueglass.datasets.masks import UNKNOWN
 from hueglass.datasets.photos import Photo
 from hueglass.infer.resize import resized_square
 from hueglass.train.grades import GradeConfig, grade, random_grades
-from hueglass.train.student.samples import Chance, Crop, cut, shares_of
+from hueglass.train.sampling import Chance, Crop, cut, shares_of
 
 
 class SegmentSampleConfig(BaseModel):

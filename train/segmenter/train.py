@@ -23,7 +23,7 @@ from hueglass.infer.errors import UsageError
 from hueglass.train import loop
 from hueglass.train.features import load_features
 from hueglass.train.loop import LoopConfig
-from hueglass.train.student.samples import PhotoConfig
+from hueglass.train.sampling import PhotoConfig
 
 from .network import Segmenter, SegmenterConfig, load_segmenter, save_segmenter
 from .samples import SegmentSampleConfig, SegmentSampler, labelled

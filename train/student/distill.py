@@ -20,9 +20,10 @@ from hueglass.datasets.targets import Target, read_targets
 from hueglass.infer.errors import UsageError
 from hueglass.train import loop
 from hueglass.train.bilateral import render
-from hueglass.train.checkpoint import load_weights, save_weights
 from hueglass.train.loop import LoopConfig
 from hueglass.train.matting_laplacian import laplacian_energy
+from hueglass.train.sampling import PhotoConfig
+from hueglass.train.student.weights import load_weights, save_weights
 
 from .held_out import HeldOut, selection
 from .losses import (
@@ -36,7 +37,7 @@ from .losses import (
     smoothness,
 )
 from .network import LookEncoder, Student, StudentConfig, new_networks
-from .samples import Batch, PhotoConfig, SampleConfig, Sampler, joined
+from .samples import Batch, SampleConfig, Sampler, joined
 from .steadiness import Shake, unsteadiness
 
 

@@ -23,9 +23,9 @@ from torch import Tensor
 from hueglass.datasets.masks import UNKNOWN
 from hueglass.datasets.photos import Photo
 from hueglass.datasets.targets import Target
-from hueglass.infer.regions.regions import REGION_NAMES, WHOLE
-from hueglass.infer.resize import resized_square
+from hueglass.infer.regions.regions import WHOLE
 from hueglass.train.grades import GradeConfig, grade, grade_regions, random_grades
+from hueglass.train.sampling import Chance, Crop, cut, label_maps, shares_of
 
 from .losses import box_blur
 
@@ -35,19 +35,6 @@ PRESENT = 0.005
 """Regions that cover less of either picture do not count as being in both."""
 CANDIDATES = 8
 """The partner of a labelled photograph is the one among so many with which it shares most."""
-
-
-class PhotoConfig(BaseModel):
-    """Photographs to learn from. Folders are relative to the data folder given on the command line."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    photos: list[str] = []
-    watched: list[str] = []
-    """Folders never trained on, watched beside the photographs held out."""
-    streets: int = Field(0, ge=0, le=1000)
-    """Procedural street frames to train on as well."""
-    side: int = Field(320, ge=64, le=1024)
 
 
 class SampleConfig(BaseModel):
@@ -118,38 +105,11 @@ def joined(batches: list[Batch]) -> Batch:
     return Batch(**{name: all_of(name) for name in plain}, target=target, grid=grid, grid_known=known)
 
 
-@dataclass(frozen=True)
-class Crop:
-    """A rectangle of a photograph in shares of its sides, and whether it is mirrored."""
-
-    left: float
-    top: float
-    width: float
-    height: float
-    mirrored: bool
-
-
 def random_crop(rng: np.random.Generator, config: SampleConfig) -> Crop:
     """A crop that keeps at least `smallest_crop` of either side."""
     width, height = rng.uniform(config.smallest_crop, 1, 2)
     left, top = rng.uniform(0, 1 - width), rng.uniform(0, 1 - height)
     return Crop(left, top, width, height, bool(rng.random() < config.flip))
-
-
-def cut(image: np.ndarray, crop: Crop, size: int) -> np.ndarray:
-    """The crop of an (H, W, C) array as (size, size, C)."""
-    h, w = image.shape[:2]
-    top, left = int(crop.top * h), int(crop.left * w)
-    bottom, right = (
-        max(top + 1, int((crop.top + crop.height) * h)),
-        max(left + 1, int((crop.left + crop.width) * w)),
-    )
-    part = image[top:bottom, left:right]
-    part = part[:, ::-1] if crop.mirrored else part
-    if part.shape[2] == 3:
-        return resized_square(np.ascontiguousarray(part), size)
-    channels = [np.ascontiguousarray(part[..., i]) for i in range(part.shape[2])]  # cv2 resizes at most four at once
-    return np.stack([resized_square(c, size) for c in channels], -1)
 
 
 def random_rule(rng: np.random.Generator, count: int) -> np.ndarray:
@@ -175,31 +135,6 @@ def divide(image: np.ndarray, rule: np.ndarray, rng: np.random.Generator) -> np.
     scores = 12 * (features @ rule.T.astype(np.float32) + noise.reshape(MAP_SIZE, MAP_SIZE, -1))
     scores = np.exp(scores - scores.max(-1, keepdims=True))
     return scores / scores.sum(-1, keepdims=True)
-
-
-def label_maps(labels: np.ndarray, wanted: list[int]) -> np.ndarray:
-    """Maps (H, W, len(wanted)) float32 of a label image; what is none of the wanted is in none."""
-    return np.stack([labels == n for n in wanted], -1).astype(np.float32)
-
-
-def shares_of(labels: np.ndarray) -> np.ndarray:
-    """The share (len(REGION_NAMES)) of a label image that each region covers."""
-    return np.bincount(labels.ravel(), minlength=256)[: len(REGION_NAMES)] / labels.size
-
-
-class Chance:
-    """What drawing batches depends on: two random generators, whose state `state` and `restore` carry."""
-
-    def __init__(self, seed: int) -> None:
-        self.rng = np.random.default_rng(seed)
-        self.torch_rng = torch.Generator().manual_seed(seed)
-
-    def state(self) -> dict:
-        return {"numpy": self.rng.bit_generator.state, "torch": self.torch_rng.get_state()}
-
-    def restore(self, state: dict) -> None:
-        self.rng.bit_generator.state = state["numpy"]
-        self.torch_rng.set_state(state["torch"])
 
 
 class Sampler(Chance):
@@ -232,7 +167,7 @@ class Sampler(Chance):
         content = grade_regions(crops[:, 0], divisions[:, 0], dials[0])
         reference = grade_regions(crops[:, 1], divisions[:, 1], dials[1])
         target = grade_regions(crops[:, 0], divisions[:, 0], dials[1])
-        return self._batch(content, reference, divisions, torch.tensor(semantic), shown, target)
+        return replace(self._batch(content, reference, divisions, torch.tensor(semantic), shown), target=target)
 
     def taught(self, count: int, shown: float | None = None, regional: float | None = None) -> Batch:
         """`count` of the teacher's targets. `shown` and `regional` override the shares of the configuration."""
@@ -241,7 +176,8 @@ class Sampler(Chance):
         images, divisions = _images(pictures), _maps(maps, self.slots)
         content, regraded = self._regrade(images[:, 0])
         grid, fits = torch.from_numpy(np.stack(grids)), torch.tensor(known) & ~regraded
-        return self._batch(content, images[:, 1], divisions, torch.tensor(semantic), shown, images[:, 2], grid, fits)
+        batch = self._batch(content, images[:, 1], divisions, torch.tensor(semantic), shown)
+        return replace(batch, target=images[:, 2], grid=grid, grid_known=fits)
 
     def unpaired(self, count: int, shown: float | None = None, labelled: float | None = None) -> Batch:
         """`count` samples of two photographs each. `shown` and `labelled` override shares of the configuration."""
@@ -252,17 +188,9 @@ class Sampler(Chance):
         return self._batch(content, reference, divisions, torch.tensor(semantic), shown)
 
     def _batch(
-        self,
-        content: Tensor,
-        reference: Tensor,
-        divisions: Tensor,
-        semantic: Tensor,
-        shown: float | None,
-        target: Tensor | None = None,
-        grid: Tensor | None = None,
-        grid_known: Tensor | None = None,
+        self, content: Tensor, reference: Tensor, divisions: Tensor, semantic: Tensor, shown: float | None
     ) -> Batch:
-        """Which regions lie in both pictures, and which of them the networks are shown."""
+        """Two pictures without a target, which of their regions lie in both, and which the networks are shown."""
         shares = divisions.mean((3, 4))
         both = (torch.minimum(shares[:, 0], shares[:, 1]) > PRESENT).float()[:, :, None, None]
         ours, theirs = divisions[:, 0] * both, divisions[:, 1] * both
@@ -279,9 +207,6 @@ class Sampler(Chance):
             reference_maps=theirs,
             reference_truth=torch.cat([theirs_known, torch.ones_like(rest)], 1),
             semantic=semantic,
-            target=target,
-            grid=grid,
-            grid_known=grid_known,
         )
 
     def _soften(self, maps: Tensor) -> Tensor:

@@ -20,6 +20,7 @@ from hueglass.infer.errors import UsageError
 from hueglass.infer.regions.regions import REGION_NAMES
 from hueglass.train.checkpoint import RESUME
 from hueglass.train.loop import set_learning_rate
+from hueglass.train.sampling import Crop, cut
 from hueglass.train.segmenter import train as segment
 from hueglass.train.segmenter.network import (
     SETTINGS,
@@ -32,7 +33,6 @@ from hueglass.train.segmenter.network import (
 from hueglass.train.segmenter.samples import SegmentSampleConfig, SegmentSampler, cut_labels
 from hueglass.train.segmenter.scores import confusion, intersection_over_union, name_pixels, scores, selection
 from hueglass.train.segmenter.train import SegmentConfig, SegmentDataConfig, load_data, measure, overlap_loss
-from hueglass.train.student.samples import Crop, cut
 
 SKY, GROUND, PERSON = (REGION_NAMES.index(name) for name in ("sky", "ground", "person"))
 STILL = SegmentSampleConfig(smallest_crop=1, stretch=0, flip=0, graded=0, blur=0, noise=0)

@@ -20,11 +20,12 @@ from hueglass.datasets.targets import Target, encode, read_targets
 from hueglass.infer.errors import HueglassError, UsageError
 from hueglass.infer.media.images import write_image
 from hueglass.infer.regions.regions import REGION_NAMES
-from hueglass.train.checkpoint import RESUME, SETTINGS, WEIGHTS, load_resume, load_weights, save_resume, save_weights
+from hueglass.train.checkpoint import RESUME, load_resume, save_resume
 from hueglass.train.loop import keep_best, set_learning_rate
 from hueglass.train.student import distill, held_out
 from hueglass.train.student.distill import Data, DataConfig, TrainConfig, Training, load_data, load_targets
 from hueglass.train.student.network import StudentConfig, new_networks
+from hueglass.train.student.weights import SETTINGS, WEIGHTS, load_weights, save_weights
 
 ABLATIONS = sorted((CONFIGS / "ablations").glob("*.yaml"))
 TINY = StudentConfig(thumbnail=64, tones=3, cells=4, code=32, width=16, hidden=24, pair=16, embedding=8)

@@ -13,19 +13,16 @@ from hueglass.datasets.masks import UNKNOWN
 from hueglass.datasets.photos import Photo, street_photos
 from hueglass.datasets.targets import Target
 from hueglass.infer.regions.regions import REGION_NAMES
+from hueglass.train.sampling import Crop, cut, label_maps, shares_of
 from hueglass.train.student.samples import (
     MAP_SIZE,
     Batch,
-    Crop,
     SampleConfig,
     Sampler,
-    cut,
     divide,
     joined,
-    label_maps,
     random_crop,
     random_rule,
-    shares_of,
 )
 
 SIZE, SLOTS, COUNT = 64, 8, 6

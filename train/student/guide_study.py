@@ -1,4 +1,4 @@
-"""Would a learned guide map be worth it? `python -m hueglass.train.guide_study DATA`, some minutes.
+"""Would a learned guide map be worth it? `python -m hueglass.train.student.guide_study DATA`, some minutes.
 
 The contract's guide map is luma. HDRNet (Gharbi et al. 2017, section 3.4.1) learns one: a colour matrix, a
 piecewise-linear curve per channel, their sum. Both are compared by the best that any grid can do with them: grids are
@@ -15,11 +15,11 @@ from torch import Tensor, nn
 
 from hueglass.datasets.photos import load_folders
 from hueglass.infer.grid.bilateral import GRID_SHAPE, identity_grid
-from hueglass.train.student.losses import smoothness
-from hueglass.train.student.network import StudentConfig
-from hueglass.train.student.samples import SampleConfig, Sampler
+from hueglass.train.bilateral import LUMA, apply_affine, slice_grid
 
-from .bilateral import LUMA, apply_affine, slice_grid
+from .losses import smoothness
+from .network import StudentConfig
+from .samples import SampleConfig, Sampler
 
 SIZE = 256
 SEEN, UNSEEN = 12, 12
