@@ -1,1 +1,1 @@
-"""Photographs, masks, pairs and the generated street: what training and the demo read."""
+"""Photographs, masks, pairs and the generated street: what training and the demo read. Imports `infer`."""

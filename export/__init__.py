@@ -1,1 +1,2 @@
-"""From a trained checkpoint to a bundle the runtime can run; from a look to a table that editors read."""
+"""From a checkpoint to a bundle that the runtime can run; from looks to a table of colours or a site without a server.
+Imports `infer`, `datasets` and `train`."""

@@ -1,5 +1,6 @@
 """The house as it is built: which way imports point, what the runtime never touches, what ends up in a wheel."""
 
+import ast
 import subprocess
 import sys
 import tomllib
@@ -7,13 +8,20 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
-from support.modules import FOLDERS, MODULES, ORDER, dotted, files, imports, layer, own_imports
+from support.modules import FOLDERS, MODULES, ORDER, TREES, dotted, files, imports, layer, own_imports
 from support.places import ROOT
 
 LIGHT = ("infer", "datasets")
 HEAVY = {"torch", "torchvision", "onnx", "scipy", "skimage", "yaml"}
 """What `train` and `export` may need and LIGHT never does."""
 SETUPTOOLS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+
+
+ROOM_ORDER = ("models", "", "media", "grid", "network", "regions", "model", "scene", "screen")
+"""Inside `infer`: each room may import itself and what stands to its left. "" is the ground, modules that lie in no
+room; `models` is data."""
+TRAIN_ROOMS = ("teacher", "student", "segmenter")
+"""Inside `train`: each may import itself and what lies in no room, which imports no room."""
 
 
 def test_the_tree_was_read() -> None:
@@ -42,6 +50,40 @@ def test_imports_point_one_way(module: str) -> None:
     version = {"hueglass"} if room in ("train", "export") else set()
     wrong = {name for name in own_imports(module) - version if layer(name) not in allowed}
     assert wrong == set()
+
+
+def _room(module: str) -> str:
+    """Which room of its folder a module lies in: "grid" for infer.grid.cpu.native, "" for infer.frame."""
+    path = MODULES[module].relative_to(ROOT).parts
+    return path[1] if len(path) > 2 else ""
+
+
+@pytest.mark.parametrize("module", [m for m in MODULES if layer(m) == "infer"])
+def test_rooms_of_infer_point_one_way(module: str) -> None:
+    allowed = ROOM_ORDER[: ROOM_ORDER.index(_room(module)) + 1]
+    assert {name for name in own_imports(module) if _room(name) not in allowed} == set()
+
+
+@pytest.mark.parametrize("module", [m for m in MODULES if layer(m) == "train"])
+def test_rooms_of_train_do_not_know_each_other(module: str) -> None:
+    rooms = {name for name in own_imports(module) if layer(name) == "train" and _room(name) not in ("", _room(module))}
+    assert rooms == set()
+
+
+def test_every_room_was_asked() -> None:
+    assert {_room(module) for module in MODULES if layer(module) == "infer"} == set(ROOM_ORDER)
+    assert {_room(module) for module in MODULES if layer(module) == "train"} == {"", *TRAIN_ROOMS}
+
+
+@pytest.mark.parametrize("module", [m for m, p in MODULES.items() if p.name == "__init__.py" and m != "hueglass"])
+def test_a_room_says_in_three_lines_what_it_is_for(module: str) -> None:
+    """And holds no code; those of the runtime and of training say what they may import as well."""
+    (said,) = TREES[module].body
+    text = ast.get_docstring(TREES[module])
+    assert text is not None
+    assert said.end_lineno is not None
+    assert said.end_lineno <= 3
+    assert "Imports" in text or layer(module) in ("app", "configs")
 
 
 def test_the_bare_package_imports_nothing_of_ours_but_the_runtime() -> None:

@@ -1,1 +1,1 @@
-"""The embedded model bundle."""
+"""The embedded model bundle: data, read by `model`. Imports nothing."""

@@ -1,2 +1,2 @@
 """The network that looks at a thumbnail and predicts a grid: its losses, samples and training. Imports `infer`,
-`datasets` and `train`."""
+`datasets` and what all trainings share."""

@@ -1,2 +1,2 @@
-"""Deep Photo Style Transfer whole, and the targets it makes. Imports `infer`, `datasets` and `train`, never the
-student."""
+"""Deep Photo Style Transfer whole, and the targets it makes. Imports `infer`, `datasets` and what all trainings
+share, never the student."""

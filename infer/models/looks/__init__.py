@@ -1,1 +1,1 @@
-"""The embedded looks."""
+"""The embedded looks: data, read by `model`. Imports nothing."""

@@ -1,1 +1,1 @@
-"""A window on this machine: what it shows, its keys, its recordings. Imports all rooms before it."""
+"""A window on this machine: what it shows, its keys, its recordings. Imports all rooms before `screen`."""
