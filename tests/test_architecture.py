@@ -17,7 +17,7 @@ HEAVY = {"torch", "torchvision", "onnx", "scipy", "skimage", "yaml"}
 SETUPTOOLS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
 
 
-ROOM_ORDER = ("models", "", "media", "grid", "network", "regions", "model", "scene", "screen")
+ROOM_ORDER = ("models", "", "media", "network", "grid", "regions", "model", "scene", "screen")
 """Inside `infer`: each room may import itself and what stands to its left. "" is the ground, modules that lie in no
 room; `models` is data."""
 TRAIN_ROOMS = ("teacher", "student", "segmenter")

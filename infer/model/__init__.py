@@ -1,2 +1,2 @@
-"""What was learned: the bundle of networks, and looks. Imports the ground, `media`, `grid`, `network` and `regions`.
+"""What was learned: the bundle of networks, and looks. Imports the ground, `media`, `network`, `grid` and `regions`.
 The data lies in `models`."""

@@ -1,2 +1,2 @@
 """Which part of a picture is what: masks, the segmenter, its maps over time, a strength for each. Imports the
-ground, `media`, `grid` and `network`."""
+ground, `media`, `network` and `grid`."""

@@ -1,1 +1,1 @@
-"""The CUDA renderer and its face. Imports the contract and the ground."""
+"""The CUDA renderer and its face. Imports the contract, the ground and the door to CuPy in `network`."""
