@@ -1,4 +1,4 @@
-"""The entry of the command line: which commands there are, signals, and how errors are told.
+"""The entry of the command line: signals, and how errors are told.
 
 Every command lies in a file of its own in `commands/`. Nothing heavy is imported before a command runs.
 """
@@ -7,105 +7,14 @@ import os
 import signal
 import sys
 import warnings
-from collections.abc import Callable
-from typing import Annotated
 
-import typer
 from typer.exceptions import TyperException
 
-from hueglass import __version__
-from hueglass.commands.bench import bench
-from hueglass.commands.demo import demo
-from hueglass.commands.evaluate.held_out import held_out
-from hueglass.commands.evaluate.pairs import pairs as evaluate_pairs
-from hueglass.commands.evaluate.run import run as evaluate_run
-from hueglass.commands.evaluate.segmenter import segmenter as evaluate_segmenter
-from hueglass.commands.evaluate.video import video as evaluate_video
-from hueglass.commands.export import export
-from hueglass.commands.live import live
-from hueglass.commands.look.cube import cube
-from hueglass.commands.look.list import list_looks
-from hueglass.commands.look.make import make as make_look
-from hueglass.commands.look.mix import mix
-from hueglass.commands.pairs import pairs
-from hueglass.commands.photo import photo
-from hueglass.commands.serve import serve
-from hueglass.commands.study.make import make as make_study
-from hueglass.commands.study.score import score
-from hueglass.commands.targets import targets
-from hueglass.commands.teach import teach
-from hueglass.commands.train import train
-from hueglass.commands.verify import verify
-from hueglass.commands.video import video
-from hueglass.commands.web.build import build
+from hueglass.commands.table import build_app
 from hueglass.infer.errors import HueglassError, UsageError
-from hueglass.options import expanded
 
 INTERRUPTED = 130
 """Exit status after Ctrl-C, as shells have it."""
-COMMANDS: dict[str, Callable[..., None]] = {
-    "demo": demo,
-    "photo": photo,
-    "video": video,
-    "live": live,
-    "serve": serve,
-    "teach": teach,
-    "pairs": pairs,
-    "targets": targets,
-    "train": train,
-    "export": export,
-    "verify": verify,
-    "bench": bench,
-    "look make": make_look,
-    "look cube": cube,
-    "look mix": mix,
-    "look list": list_looks,
-    "evaluate pairs": evaluate_pairs,
-    "evaluate run": evaluate_run,
-    "evaluate held-out": held_out,
-    "evaluate segmenter": evaluate_segmenter,
-    "evaluate video": evaluate_video,
-    "web build": build,
-    "study make": make_study,
-    "study score": score,
-}
-GROUPS = {
-    "look": "Looks: the light of a reference photograph, kept in a small file.",
-    "evaluate": "Measure models and other methods.",
-    "web": "The page for glasses and phones, on any web host.",
-    "study": "A blind survey of methods, side by side.",
-}
-
-
-def _version(wanted: bool) -> None:
-    if wanted:
-        print(f"hueglass {__version__}")
-        raise typer.Exit
-
-
-def _options(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Say which hueglass this is.")
-    ] = False,
-) -> None:
-    pass
-
-
-def build_app() -> typer.Typer:
-    """The commands in their groups."""
-    app = typer.Typer(
-        add_completion=False,
-        pretty_exceptions_enable=False,
-        context_settings={"help_option_names": ["-h", "--help"]},
-    )
-    app.callback(help="Live video in the light of any photograph.", no_args_is_help=True)(_options)
-    groups = {name: typer.Typer(help=text, no_args_is_help=True) for name, text in GROUPS.items()}
-    for words, command in COMMANDS.items():
-        group, _, name = words.rpartition(" ")
-        (groups[group] if group else app).command(name)(expanded(command))
-    for name, commands in groups.items():
-        app.add_typer(commands, name=name)
-    return app
 
 
 def main() -> None:

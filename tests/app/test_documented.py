@@ -10,7 +10,7 @@ import pytest
 import typer.main
 from support.places import ROOT
 
-from hueglass.cli import COMMANDS, GROUPS, build_app
+from hueglass.commands.table import COMMANDS, GROUPS, build_app
 from hueglass.options import SceneOptions
 
 README = (ROOT / "README.md").read_text()
