@@ -6,7 +6,6 @@ import os
 import shutil
 import struct
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -343,12 +342,3 @@ def test_full_disk(refused: Callable, tmp_path: Path) -> None:
             assert f"hueglass: {disk}/" in line
     finally:
         subprocess.run(["umount", str(disk)], check=True)
-
-
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
-def test_full_disk_behind_standard_output() -> None:
-    command = [sys.executable, "-c", "from hueglass.cli import main; main()", "look", "list"]
-    with open("/dev/full", "w") as full:
-        ended = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
-    assert ended.returncode == 1
-    assert ended.stderr == f"hueglass: standard output: {os.strerror(errno.ENOSPC)}\n"
