@@ -1,6 +1,5 @@
 """The commands `pairs` and `targets` as they run: processes that die, runs that are killed, pairs that fail."""
 
-import io
 import json
 import multiprocessing
 import os
@@ -8,7 +7,6 @@ import re
 import signal
 import subprocess
 import sys
-import tarfile
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -23,77 +21,24 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from safetensors.torch import save_file
+from support.target_world import BAD, CONFIG, EVERYTHING, GOOD, World, made_in_batches, names_of
 
-from hueglass.commands.targets import TargetOptions
-from hueglass.config_file import read_config
 from hueglass.datasets.pairs import Pair, read_pairs, write_pairs
-from hueglass.datasets.targets import Target, decode, read_targets
-from hueglass.infer.errors import HueglassError
-from hueglass.infer.grid.bilateral import render
+from hueglass.datasets.targets import read_targets
 from hueglass.jobs import targets as targets_command
 from hueglass.train.features import random_features
 from hueglass.train.teacher import pair_work as target_work
-from hueglass.train.teacher.config import TeacherConfig
-
-CONFIG = "size: 48\nstages: [{evaluations: 2, laplacian: 100}]\ngrid: [2, 4, 4]\n"
-GOOD, BAD = 12, "broken"
-
-
-class World:
-    """A folder with data, a manifest of GOOD pairs and a BAD one in their midst, weights and a configuration."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.data = folder, folder / "data"
-        self.manifest, self.weights, self.config = folder / "m.jsonl", folder / "w.safetensors", folder / "t.yaml"
-        for part in ("photos", "camvid/train", "camvid/train_label"):
-            (self.data / part).mkdir(parents=True)
-        for i in range(6):
-            frame, labels = _street(i)
-            cv2.imwrite(str(self.data / "camvid/train" / f"{'AB'[i % 2]}_{i}.png"), frame)
-            cv2.imwrite(str(self.data / "camvid/train_label" / f"{'AB'[i % 2]}_{i}.png"), labels)
-            cv2.imwrite(str(self.data / "photos" / f"p{i}.png"), np.ascontiguousarray(frame.swapaxes(0, 1)[..., ::-1]))
-        whole = (self.data / "photos/p0.png").read_bytes()
-        (self.data / "photos/broken.png").write_bytes(whole[: len(whole) // 2])
-        self.pairs = [self._pair(i) for i in range(GOOD)]
-        self.pairs.insert(4, Pair(name=BAD, content="photos/p1.png", style="photos/broken.png"))
-        write_pairs(self.manifest, self.pairs)
-        state = random_features("squeezenet", 0).stack.state_dict()
-        save_file({f"features.{key}": value for key, value in state.items()}, self.weights)
-        self.config.write_text(CONFIG)
-
-    def _pair(self, i: int) -> Pair:
-        content, style = f"{'AB'[i % 2]}_{i % 6}.png", f"{'AB'[(i + 1) % 2]}_{(i + 1) % 6}.png"
-        if i % 2:
-            return Pair(name=f"n{i}", content=f"photos/p{i % 6}.png", style=f"camvid/train/{style}", grade_seed=i)
-        return Pair(
-            name=f"n{i}",
-            content=f"camvid/train/{content}",
-            style=f"camvid/train/{style}",
-            content_labels=f"camvid/train_label/{content}",
-            style_labels=f"camvid/train_label/{style}",
-            label_kind="camvid",
-        )
-
-    def command(self, store: Path, *more: object) -> list[str]:
-        options = {"-o": store, "--config": self.config, "--data": self.data, "--weights": self.weights}
-        return [str(x) for x in ("targets", self.manifest, *(y for o in options.items() for y in o), *more)]
-
-    def work(self) -> target_work.Work:
-        return target_work.Work(self.data, read_config(self.config, TeacherConfig), self.weights)
-
-
-def _street(seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Sky (0) over houses (1) over road (3) in CamVid's numbers, (48, 64), each of its own noisy colour."""
-    rng = np.random.default_rng(seed)
-    labels = np.repeat(np.array([0, 1, 3], np.uint8), (14 + seed, 20 - seed, 14))[:, None].repeat(64, 1)
-    labels[30:40, 10 : 10 + seed] = 8  # a car that is a slip of the brush, or too small to tell
-    colours = rng.integers(40, 216, (12, 3))
-    return np.clip(colours[labels] + rng.normal(0, 15, (48, 64, 3)), 0, 255).astype(np.uint8), labels
 
 
 @pytest.fixture(scope="session")
 def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     return World(tmp_path_factory.mktemp("world"))
+
+
+@pytest.fixture(scope="session")
+def made(world: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store of the whole manifest."""
+    return made_in_batches(world, tmp_path_factory.mktemp("made") / "s")
 
 
 @pytest.fixture
@@ -102,16 +47,9 @@ def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(targets_command, "in_processes", lambda task, pairs, _: ((p, task(p)) for p in pairs))
 
 
-def _names(store: Path) -> list[str]:
-    return sorted(target.name for target in read_targets(store))
-
-
 def _failed(store: Path) -> dict[str, str]:
     lines = (store / "failures.jsonl").read_text().splitlines()
     return {json.loads(line)["name"]: json.loads(line)["reason"] for line in lines}
-
-
-EVERYTHING = sorted(f"n{i}" for i in range(GOOD))
 
 
 def _once(find: Callable[[], Iterable[int]]) -> tuple[threading.Thread, list[int]]:
@@ -147,7 +85,7 @@ def test_a_worker_that_is_killed_costs_nothing(world: World, run: Callable, tmp_
     assert outcome.status == 0
     assert outcome.out == f"{store}: {GOOD} targets, 1 failed (see failures.jsonl)\n"
     assert outcome.err == ""
-    assert _names(store) == EVERYTHING
+    assert names_of(store) == EVERYTHING
     assert list(_failed(store)) == [BAD]
     assert "broken.png: " in _failed(store)[BAD]
     assert multiprocessing.active_children() == []
@@ -207,152 +145,10 @@ def test_a_run_interrupted_at_several_moments_goes_on_where_it_was(world: World,
     assert done.stderr == "hueglass: interrupted, nothing half-written was left behind\n"
     assert [line.split()[:2] for line in killed] == [[str(m), "True"] for m in moments]
     assert said == f"{store}: {GOOD} targets, 1 failed (see failures.jsonl)"
-    assert _names(store) == EVERYTHING
+    assert names_of(store) == EVERYTHING
     assert list(_failed(store)) == [BAD]
     left = sorted(p.name for p in store.rglob("*") if p.is_file() and not re.fullmatch(r"targets-\d{6}\.tar", p.name))
     assert left == ["failures.jsonl", "lock", "sheet.png", "store.json"]
-
-
-@pytest.fixture(scope="session")
-def made(world: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store of the whole manifest."""
-    store = tmp_path_factory.mktemp("made") / "s"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(target_work, "BATCH", 3)
-        patch.setattr(targets_command, "in_processes", lambda _, p, __: target_work.teach_in_batches(p, world.work()))
-        options = TargetOptions(config=world.config, data=world.data, weights=world.weights)
-        targets_command.run_targets(world.manifest, store, options)
-    return store
-
-
-def test_a_target_holds_what_the_teacher_saw_and_made(world: World, made: Path) -> None:
-    targets = {target.name: target for target in read_targets(made)}
-    assert sorted(targets) == EVERYTHING
-    for target in targets.values():
-        assert max(target.content.shape[:2]) == 48
-        assert target.grid is not None
-        again = render(target.grid, target.content).astype(int)
-        assert np.abs(again - target.target).max() <= 1
-        assert target.losses["style"] > 0
-        pair = Pair.model_validate(target.provenance["pair"])
-        assert pair in world.pairs
-        assert target.provenance["teacher"]["size"] == 48
-        assert set(target.provenance) >= {"weights", "config", "hueglass", "torch", "seconds"}
-    assert targets["n1"].names == ("whole",)
-    assert not targets["n1"].labels.any()
-
-
-def test_regions_are_those_of_the_label_images(world: World, made: Path) -> None:
-    """Held against a pixel by pixel reading; regions of ten pixels or fewer join the content's largest."""
-    named = {0: "sky", 1: "building", 3: "ground", 8: "vehicle"}
-    targets = {target.name: target for target in read_targets(made)}
-    slips = 0
-    for pair in world.pairs:
-        if pair.label_kind is None:
-            assert targets.get(pair.name, targets["n1"]).names == ("whole",)
-            continue
-        target = targets[pair.name]
-        content, style = (
-            cv2.resize(
-                cv2.imread(str(world.data / str(path)), cv2.IMREAD_UNCHANGED),
-                labels.shape[::-1],
-                interpolation=cv2.INTER_NEAREST,
-            )
-            for path, labels in ((pair.content_labels, target.labels), (pair.style_labels, target.style_labels))
-        )
-        sizes = {camvid: int((content == camvid).sum()) for camvid in named}
-        largest = max(sizes, key=lambda camvid: sizes[camvid])
-        for y, x in np.ndindex(content.shape):
-            expected = named[content[y, x] if sizes[content[y, x]] > 10 else largest]
-            assert target.names[target.labels[y, x]] == expected
-        for y, x in np.ndindex(style.shape):
-            assert target.names[target.style_labels[y, x]] == named[style[y, x]]
-        slips += 0 < sizes[8] <= 10
-        in_style = {name for camvid, name in named.items() if (style == camvid).sum() > 10}
-        in_content = {name for camvid, name in named.items() if sizes[camvid] > 10}
-        assert set(target.unmatched) == in_content - in_style
-    assert slips > 0
-
-
-def test_the_style_is_graded_by_its_seed(world: World, made: Path) -> None:
-    targets = {target.name: target for target in read_targets(made)}
-    for pair in world.pairs:
-        if pair.name in targets:
-            plain = cv2.imread(str(world.data / pair.style))[..., ::-1]
-            height, width = targets[pair.name].style.shape[:2]
-            plain = cv2.resize(plain, (width, height), interpolation=cv2.INTER_AREA)
-            same = np.array_equal(plain, targets[pair.name].style)
-            assert same == (pair.grade_seed is None)
-
-
-def test_a_grade_follows_from_its_seed_alone() -> None:
-    image = np.random.default_rng(0).integers(0, 256, (9, 7, 3), np.uint8)
-    first = target_work.graded(image, 5)
-    torch.manual_seed(1)
-    assert np.array_equal(target_work.graded(image, 5), first)
-    assert np.array_equal(target_work.graded(image[:2], 5), first[:2])
-    assert not np.array_equal(target_work.graded(image, 6), first)
-
-
-def test_batches_and_single_pairs_are_taught_alike(world: World, made: Path) -> None:
-    work = world.work()
-    targets = {target.name: target for target in read_targets(made)}
-    for pair in (world.pairs[0], world.pairs[1]):
-        data = target_work.teach_pair(work, pair)
-        assert isinstance(data, bytes)
-        alone = _decoded(pair.name, data)
-        assert np.array_equal(alone.style, targets[pair.name].style)
-        assert np.abs(alone.target.astype(int) - targets[pair.name].target).max() <= 2
-
-
-def _decoded(name: str, data: bytes) -> Target:
-    with tarfile.open(fileobj=io.BytesIO(data)) as tar:
-        return decode(name, {i.name.split(".", 1)[1]: tar.extractfile(i).read() for i in tar})  # type: ignore[union-attr]
-
-
-def test_a_batch_that_fails_is_tried_one_by_one(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    sizes, teach_batch = [], target_work.teach_batch
-
-    def fragile(items: list, *more: Any) -> list:
-        sizes.append(len(items))
-        if len(items) > 2:
-            raise RuntimeError("CUDA out of\nmemory")
-        return [HueglassError("no finite energy")] if len(sizes) == 3 else teach_batch(items, *more)
-
-    monkeypatch.setattr(target_work, "teach_batch", fragile)
-    monkeypatch.setattr(target_work, "BATCH", 3)
-    outcomes = dict(target_work.teach_in_batches(world.pairs[:7], world.work()))
-    assert sizes == [3, 1, 1, 1, 3, 1, 1, 1]
-    assert {pair.name: str(o) for pair, o in outcomes.items() if isinstance(o, HueglassError)} == {
-        "n2": "no finite energy",
-        BAD: f"{world.data}/photos/broken.png: is cut short or damaged",
-    }
-    assert sorted(pair.name for pair in outcomes) == sorted(p.name for p in world.pairs[:7])
-
-
-def test_only_so_many_pairs_wait_for_others_of_their_size(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    waiting: list[str] = []
-    batches: list[set[tuple[int, ...]]] = []
-    load_pair, teach_batch = target_work.load_pair, target_work.teach_batch
-
-    def load(pair: Pair, work: target_work.Work) -> target_work.LoadedPair:
-        loaded = load_pair(pair, work)
-        waiting.append(pair.name)
-        assert len(waiting) <= 3
-        return loaded
-
-    def teach(items: list, *more: Any) -> list:
-        del waiting[: len(items)]
-        batches.append({content.shape for content, _, _ in items})
-        return teach_batch(items, *more)
-
-    monkeypatch.setattr(target_work, "load_pair", load)
-    monkeypatch.setattr(target_work, "teach_batch", teach)
-    monkeypatch.setattr(target_work, "WAITING", 3)
-    outcomes = dict(target_work.teach_in_batches(world.pairs, world.work()))
-    assert sum(isinstance(outcome, bytes) for outcome in outcomes.values()) == GOOD
-    assert len(batches) >= GOOD / 3
-    assert {size for sizes in batches for size in sizes} == {(36, 48, 3), (48, 36, 3)}
 
 
 @pytest.mark.usefixtures("in_this_process")
@@ -373,7 +169,7 @@ def test_failed_pairs_are_skipped_until_retry(world: World, run: Callable, tmp_p
         assert run(*command, "--retry").out == f"{store}: 3 targets, 0 failed\n"
     finally:
         broken.write_bytes(damaged)
-    assert _names(store) == sorted([BAD, "n3", "n4"])
+    assert names_of(store) == sorted([BAD, "n3", "n4"])
 
 
 @pytest.mark.usefixtures("in_this_process")
@@ -403,7 +199,7 @@ def test_a_fault_that_is_not_the_pairs_ends_the_run(
         (("--weights", random_features("squeezenet", 1)), 2, "its targets were made with another weights"),
         (("--weights", "nothing"), 1, "cannot be read, expected weights"),
         (("--data", None), 2, "nowhere: no such folder, expected the data"),
-        (("--device", "tpu"), 2, "--device tpu: expected cpu, or cuda where"),
+        (("--device", "tpu"), 2, "'tpu' is not one of 'cpu', 'cuda'"),
     ],
 )
 def test_what_does_not_fit_the_store_is_one_line_before_work_starts(
