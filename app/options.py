@@ -108,7 +108,7 @@ class ModelOptions:
 
     def model_folder(self) -> Path:
         """Where the bundle lies."""
-        from hueglass.infer.model.bundle import EMBEDDED
+        from hueglass.infer.model.manifest import EMBEDDED
 
         return self.model or EMBEDDED
 
@@ -161,7 +161,7 @@ class RegionOptions(AutoRegionOptions):
 
     def find_segmenter(self, bundle: "ModelBundle", drawn: bool = False) -> "Segmenter | None":
         """As above. UsageError, too, if a segmenter lacks its labels; errors as `open_segmenter`."""
-        from hueglass.infer.regions.segmenter import open_segmenter
+        from hueglass.infer.regions.user_segmenter import open_segmenter
 
         if drawn and self.segmenter is not None:
             raise UsageError("masks say what --auto-regions or --segmenter would find, expected one of them")

@@ -16,18 +16,18 @@ from torch import nn
 from hueglass import __version__
 from hueglass.infer.errors import HueglassError, UsageError
 from hueglass.infer.files import disk_errors, whole_file
-from hueglass.infer.model.bundle import (
+from hueglass.infer.model.manifest import (
     FORMAT,
     LOOK_ENCODER,
     MANIFEST,
     PORTABLE,
-    PRECISIONS,
     SEGMENTER,
     STUDENT,
     GraphFacts,
     Manifest,
     twin,
 )
+from hueglass.infer.network.devices import Precision
 from hueglass.infer.network.onnx import OnnxGraph
 from hueglass.infer.regions.regions import REGION_NAMES
 from hueglass.train.segmenter.network import Segmenter, load_segmenter
@@ -39,7 +39,7 @@ from .portable import Portable
 from .quantize import add_int8
 from .verify import OPSET, TOLERANCE, example_inputs, sizes_of, verify_bundle
 
-GRAPHS = tuple(twin(name, p) for name in (STUDENT, LOOK_ENCODER, SEGMENTER, PORTABLE) for p in PRECISIONS)
+GRAPHS = tuple(twin(name, p) for name in (STUDENT, LOOK_ENCODER, SEGMENTER, PORTABLE) for p in Precision)
 FILES = (*GRAPHS, WEIGHTS, SETTINGS)
 """Of a bundle, beside its manifest; some may be missing."""
 EXAMPLE = (270, 480)

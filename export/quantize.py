@@ -17,7 +17,7 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from hueglass.datasets.photos import Photo, load_photos
 from hueglass.infer.errors import UsageError
-from hueglass.infer.model.bundle import LOOK_ENCODER, STUDENT, twin
+from hueglass.infer.model.manifest import LOOK_ENCODER, STUDENT, twin
 from hueglass.infer.network.onnx import OnnxGraph
 from hueglass.train.bilateral import render
 from hueglass.train.student.network import StudentConfig

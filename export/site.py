@@ -21,8 +21,9 @@ import numpy as np
 
 from hueglass.infer.errors import HueglassError, UsageError
 from hueglass.infer.files import disk_errors
-from hueglass.infer.model.bundle import LOOK_ENCODER, MANIFEST, SEGMENTER, STUDENT, ModelBundle, check_graph
+from hueglass.infer.model.bundle import ModelBundle
 from hueglass.infer.model.look import Look
+from hueglass.infer.model.manifest import LOOK_ENCODER, MANIFEST, SEGMENTER, STUDENT, check_graph
 from hueglass.infer.screen.web.headers import headers_file
 from hueglass.infer.screen.web.page_files import PAGE
 

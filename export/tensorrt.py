@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from hueglass.infer.errors import HueglassError
-from hueglass.infer.model.bundle import PORTABLE, Manifest, check_graph, read_manifest, twin
+from hueglass.infer.model.manifest import PORTABLE, Manifest, check_graph, read_manifest, twin
 from hueglass.infer.network.engine_cache import load_engine
 from hueglass.infer.network.gpu import current_gpu
 from hueglass.infer.network.tensorrt_builder import import_tensorrt

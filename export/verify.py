@@ -14,20 +14,19 @@ from onnx import numpy_helper
 from hueglass.datasets.photos import street_photos
 from hueglass.infer.errors import HueglassError
 from hueglass.infer.grid.bilateral import slice_colours
-from hueglass.infer.model.bundle import (
+from hueglass.infer.model.bundle import ModelBundle, planar
+from hueglass.infer.model.look import assign, make_look
+from hueglass.infer.model.manifest import (
     LOOK_ENCODER,
     PORTABLE,
-    PRECISIONS,
     SEGMENTER,
     STUDENT,
     Manifest,
-    ModelBundle,
     check_graph,
-    planar,
     read_manifest,
     twin,
 )
-from hueglass.infer.model.look import assign, make_look
+from hueglass.infer.network.devices import Precision
 from hueglass.infer.network.onnx import OnnxGraph
 from hueglass.infer.network.tensors import NamedShape
 from hueglass.infer.regions.regions import no_regions
@@ -93,7 +92,7 @@ def shapes(manifest: Manifest) -> dict[str, tuple[dict[str, NamedShape], dict[st
         SEGMENTER: ({"thumbnail": picture}, {"maps": (1, len(m.regions), half, half)}),
         PORTABLE: ({"frame": frame, "regions": regions, "codes": codes}, {"restyled": frame}),
     }
-    return {twin(name, precision): both for name, both in found.items() for precision in PRECISIONS}
+    return {twin(name, precision): both for name, both in found.items() for precision in Precision}
 
 
 def sizes_of(values: object) -> dict[str, NamedShape]:
@@ -160,9 +159,9 @@ def _behaviour(folder: Path, manifest: Manifest, broken: set[str]) -> Iterator[C
     yield from _beside_torch(folder, broken)
     bundle = ModelBundle(folder)
     frames = [photo.image for photo in street_photos(3, 480)]
-    for precision in PRECISIONS[1:]:
+    for precision in tuple(Precision)[1:]:
         yield from _twins(bundle, precision, frames, broken)
-    for name in (twin(PORTABLE, precision) for precision in PRECISIONS):
+    for name in (twin(PORTABLE, precision) for precision in Precision):
         if name in manifest.graphs and name not in broken:
             yield from _portable(bundle, name, frames[0])
 

@@ -20,7 +20,7 @@ def verify(
     from rich.table import Table
 
     from hueglass.export.verify import verify_bundle
-    from hueglass.infer.model.bundle import EMBEDDED
+    from hueglass.infer.model.manifest import EMBEDDED
 
     folder = bundle or EMBEDDED
     checks = verify_bundle(folder)

@@ -10,10 +10,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from hueglass.infer.frame import YuvImage, check_rgb
+from hueglass.infer.frame import YuvImage
 from hueglass.infer.thumbnail import thumbnail
 
-from . import bilateral, yuv
+from . import bilateral
 from .cpu import native
 from .cuda import kernels
 
@@ -40,32 +40,14 @@ class Renderer(Protocol):
         """The small upright copy (size, size, 3) uint8 sRGB that networks look at."""
 
 
-class _HostRenderer:
+class HostRenderer:
     """What renderers of frames in the host's memory share."""
 
     def thumbnail(self, image: Image, size: int, orientation: int = 1) -> np.ndarray:
         return thumbnail(image, size, orientation)
 
 
-class NumpyRenderer(_HostRenderer):
-    """The reference: right, and slow."""
-
-    name = "numpy"
-
-    def render(self, grid: np.ndarray, image: Image) -> Image:
-        grid = bilateral.check_coefficients(grid)
-        if isinstance(image, YuvImage):
-            return yuv.render(grid, image)
-        check_rgb(image, "the frame")
-        return bilateral.render(grid, image)
-
-    def to_rgb(self, grid: np.ndarray, image: Image) -> np.ndarray:
-        if isinstance(image, YuvImage):
-            return yuv.render_to_rgb(bilateral.check_coefficients(grid), image)
-        return self.render(grid, image)
-
-
-class NativeRenderer(_HostRenderer):
+class NativeRenderer(HostRenderer):
     """The compiled one, on `threads` cores; 0: all of them."""
 
     def __init__(self, threads: int = 0) -> None:
@@ -86,7 +68,7 @@ class NativeRenderer(_HostRenderer):
         return self.render(grid, image)
 
 
-class CudaRenderer(_HostRenderer):
+class CudaRenderer(HostRenderer):
     """The one on a GPU: frames of the host go there and come back, frames that are there stay."""
 
     name = "CUDA"
@@ -118,6 +100,8 @@ def host_renderer(threads: int = 0) -> Renderer:
     """The compiled renderer, or the reference, with a warning, where it was not built."""
     if native.available():
         return NativeRenderer(threads)
+    from .numpy_renderer import NumpyRenderer
+
     _warn_missing()
     return NumpyRenderer()
 

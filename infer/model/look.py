@@ -8,6 +8,7 @@ each of the `codes`.
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
@@ -18,7 +19,10 @@ from hueglass.infer.files import existing_file, whole_file, writable_place
 from hueglass.infer.grid.bilateral import blend
 from hueglass.infer.regions.regions import Regions, no_regions
 
-from .bundle import EMBEDDED, Manifest, ModelBundle
+from .manifest import EMBEDDED, Manifest
+
+if TYPE_CHECKING:
+    from .bundle import ModelBundle
 
 SUFFIX = ".look"
 EMBEDDED_LOOKS = EMBEDDED / "looks"
@@ -40,7 +44,7 @@ class Look:
     shares: np.ndarray | None = None
 
 
-def make_look(bundle: ModelBundle, name: str, reference: np.ndarray, regions: Regions | None = None) -> Look:
+def make_look(bundle: "ModelBundle", name: str, reference: np.ndarray, regions: Regions | None = None) -> Look:
     """The look of a reference photograph (H, W, 3) uint8 sRGB, with or without its regions (over half a thumbnail)."""
     manifest = bundle.manifest
     thumbnail, slots = bundle.thumbnail(reference), manifest.slots

@@ -30,9 +30,9 @@ from pydantic import (
 from hueglass.infer.errors import HueglassError, first_problem
 from hueglass.infer.files import existing_file
 
+from .segmenter import MAX_CLASSES, MAX_SIDE
+
 MAX_BYTES = 1 << 20
-MAX_CLASSES = 1024
-MAX_SIDE = 2048
 
 
 def _printable(name: str) -> str:

@@ -1,10 +1,10 @@
 """The segmenter: a network that says what a frame shows, as soft maps of named regions.
 
-Two kinds serve: the one of the model bundle, and any ONNX segmenter of the user's beside a label map (label_map.py).
+Two kinds serve: the one of the model bundle, and any ONNX segmenter of the user's (user_segmenter.py).
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,17 +12,16 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from hueglass.infer.errors import HueglassError, UsageError
-from hueglass.infer.files import existing_file
+from hueglass.infer.errors import HueglassError
 from hueglass.infer.resize import resized_square
 
-from .label_map import MAX_CLASSES, MAX_SIDE, read_label_map
 from .regions import Regions, confident, present
 
 if TYPE_CHECKING:
     from hueglass.infer.network.graph import Graph
-    from hueglass.infer.network.tensors import GraphInput
 
+MAX_CLASSES = 1024
+MAX_SIDE = 2048
 LEAST_NAMED = 0.1
 """Regions with less than this share of a pixel do not speak for all of it: what is surely a chair is not to become
 sky because sky is the likeliest of the classes that have a name."""
@@ -89,52 +88,6 @@ def find_regions(segmenter: Segmenter, thumbnail: np.ndarray) -> Regions:
     return present(confident(segmenter(thumbnail)))
 
 
-def open_segmenter(graph: Path, labels: Path, map_size: int, device: str = "cpu", threads: int = 0) -> Segmenter:
-    """The user's segmenter in the files `graph` (ONNX) and `labels` (a label map), with maps of `map_size` pixels.
-
-    Sizes that neither file fixes are the thumbnail's, twice `map_size`. The graph is run once on noise, so that what
-    does not fit shows at once. UsageError for a missing file, an unknown device, or a label map that is for another
-    graph; HueglassError for a broken file, or a graph that does not take or give what `Segmenter` expects.
-    """
-    from hueglass.infer.network.graph import open_graph
-
-    label_map, network = read_label_map(labels), open_graph(existing_file(graph), device, threads)
-    only = _only_input(graph, network.inputs)
-    size = _input_size(graph, only, labels, label_map.size, 2 * map_size)
-    mean, deviation = label_map.mean, label_map.std
-    blank = Segmenter(network, graph, (), size, map_size, only.name, mean, deviation)
-    noise = np.random.default_rng(0).integers(0, 256, (2 * map_size, 2 * map_size, 3), np.uint8)
-    scores = blank.scores(noise)
-    if scores.ndim == 2:
-        return replace(blank, labels=label_map.names(MAX_CLASSES))
-    names = label_map.names(len(scores))
-    if len(names) != len(scores):
-        raise UsageError(f"{labels}: is for {len(names)} classes, {graph} gives scores of {len(scores)}")
-    return replace(blank, labels=names, softmax=not _are_probabilities(scores))
-
-
-def _only_input(path: Path, inputs: "list[GraphInput]") -> "GraphInput":
-    if len(inputs) == 1 and inputs[0].kind == "tensor(float)" and len(inputs[0].shape) == 4:
-        batch, channels, *_ = inputs[0].shape
-        if batch in (1, None) and channels in (3, None):
-            return inputs[0]
-    found = " and ".join(f"{x.kind} ({', '.join('?' if n is None else str(n) for n in x.shape)})" for x in inputs[:4])
-    raise HueglassError(f"{path}: takes {found or 'nothing'}, expected only tensor(float) (1, 3, height, width)")
-
-
-def _input_size(
-    path: Path, only: "GraphInput", labels: Path, wanted: tuple[int, int] | None, default: int
-) -> tuple[int, int]:
-    """Height and width at which the graph is to be run."""
-    fixed, open_sizes = only.shape[2:], wanted or (default, default)
-    height, width = (n if n is not None else m for n, m in zip(fixed, open_sizes, strict=True))
-    if wanted and (height, width) != wanted:
-        raise UsageError(f"{labels}: size is {list(wanted)}, expected {[height, width]} as {path} has it")
-    if not (min(height, width) >= 1 and max(height, width) <= MAX_SIDE):
-        raise HueglassError(f"{path}: takes pictures of {width}x{height}, expected sides of 1 to {MAX_SIDE}")
-    return height, width
-
-
 def _checked_scores(path: Path, output: object) -> np.ndarray:
     """Without the batch, and float32 unless they are class numbers."""
     if isinstance(output, np.ndarray) and output.ndim in (3, 4) and len(output) == 1 and output.size:
@@ -151,11 +104,6 @@ def _checked_scores(path: Path, output: object) -> np.ndarray:
     found = f"{output.dtype} {output.shape}" if isinstance(output, np.ndarray) else "no tensor"
     expected = f"float scores (1, 2 to {MAX_CLASSES}, h, w) or integer class numbers (1, h, w)"
     raise HueglassError(f"{path}: gives {found}, expected {expected}, sides up to {MAX_SIDE}")
-
-
-def _are_probabilities(scores: np.ndarray) -> bool:
-    """Half floats of many classes sum to 1 within a hundredth."""
-    return bool(scores.min() >= 0 and np.abs(scores.sum(0) - 1).max() < 1e-2)
 
 
 def region_maps(scores: np.ndarray, membership: np.ndarray, size: int, softmax: bool) -> np.ndarray:

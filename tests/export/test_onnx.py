@@ -16,17 +16,9 @@ from hueglass.export import onnx as exporting
 from hueglass.export.verify import example_inputs
 from hueglass.infer.errors import HueglassError, UsageError
 from hueglass.infer.frame import Frame
-from hueglass.infer.model.bundle import (
-    EMBEDDED,
-    LOOK_ENCODER,
-    MANIFEST,
-    PORTABLE,
-    SEGMENTER,
-    STUDENT,
-    ModelBundle,
-    twin,
-)
+from hueglass.infer.model.bundle import ModelBundle
 from hueglass.infer.model.look import make_look
+from hueglass.infer.model.manifest import EMBEDDED, LOOK_ENCODER, MANIFEST, PORTABLE, SEGMENTER, STUDENT, twin
 from hueglass.infer.regions.regions import REGION_NAMES
 from hueglass.infer.scene.stylizer import Stylizer
 from hueglass.train.segmenter.network import Segmenter, SegmenterConfig, load_segmenter, save_segmenter

@@ -28,8 +28,9 @@ from hueglass.export import site
 from hueglass.infer.errors import HueglassError, UsageError
 from hueglass.infer.frame import Frame
 from hueglass.infer.grid import bilateral
-from hueglass.infer.model.bundle import EMBEDDED, LOOK_ENCODER, MANIFEST, SEGMENTER, STUDENT, ModelBundle
+from hueglass.infer.model.bundle import ModelBundle
 from hueglass.infer.model.look import Look, assign, embedded_looks, find_look, make_look, mix_looks
+from hueglass.infer.model.manifest import EMBEDDED, LOOK_ENCODER, MANIFEST, SEGMENTER, STUDENT
 from hueglass.infer.regions.region_smoother import RegionSmoother
 from hueglass.infer.regions.regions import Regions, confident, present
 from hueglass.infer.regions.segmenter import find_regions, region_maps

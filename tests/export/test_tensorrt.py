@@ -10,7 +10,7 @@ import pytest
 
 from hueglass.export import tensorrt
 from hueglass.infer.errors import HueglassError
-from hueglass.infer.model.bundle import EMBEDDED, MANIFEST, PORTABLE, STUDENT, read_manifest
+from hueglass.infer.model.manifest import EMBEDDED, MANIFEST, PORTABLE, STUDENT, read_manifest
 from hueglass.infer.network.engine_cache import unavailable
 
 

@@ -20,7 +20,7 @@ from hueglass.export import verify
 from hueglass.export.portable import average, slice_by_planes
 from hueglass.export.verify import TENSORRT_OPERATORS, Check, verify_bundle
 from hueglass.infer.errors import HueglassError, UsageError
-from hueglass.infer.model.bundle import EMBEDDED, FORMAT, MANIFEST, PORTABLE, STUDENT, read_manifest
+from hueglass.infer.model.manifest import EMBEDDED, FORMAT, MANIFEST, PORTABLE, STUDENT, read_manifest
 from hueglass.train.bilateral import render
 
 

@@ -8,7 +8,7 @@ import onnx
 import pytest
 
 from hueglass.infer.errors import HueglassError
-from hueglass.infer.model.bundle import LOOK_ENCODER, SEGMENTER, STUDENT
+from hueglass.infer.model.manifest import LOOK_ENCODER, SEGMENTER, STUDENT
 from hueglass.infer.network.onnx import OnnxGraph
 
 EMBEDDED_GRAPHS = (STUDENT, LOOK_ENCODER, SEGMENTER)

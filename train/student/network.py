@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 
-from hueglass.infer.model.bundle import TONES
+from hueglass.infer.model.manifest import TONES
 from hueglass.infer.regions.regions import SLOTS
 from hueglass.train.bilateral import depth_tents, guide_map
 

@@ -15,8 +15,9 @@ import pytest
 from PIL import Image
 from safetensors.numpy import save
 
-from hueglass.infer.model.bundle import EMBEDDED, LOOK_ENCODER, MANIFEST, STUDENT, ModelBundle
+from hueglass.infer.model.bundle import ModelBundle
 from hueglass.infer.model.look import embedded_looks
+from hueglass.infer.model.manifest import EMBEDDED, LOOK_ENCODER, MANIFEST, STUDENT
 
 LOOK = embedded_looks()[0]
 SIZE = (48, 64)

@@ -10,8 +10,9 @@ from PIL import Image
 from support.streets import labels_of_street, picture_of_street
 
 from hueglass.infer.media.images import read_image, write_image
-from hueglass.infer.model.bundle import EMBEDDED, SEGMENTER, ModelBundle
+from hueglass.infer.model.bundle import ModelBundle
 from hueglass.infer.model.look import embedded_looks, read_look
+from hueglass.infer.model.manifest import EMBEDDED, SEGMENTER
 from hueglass.infer.regions.regions import REGION_NAMES
 
 LOOK = embedded_looks()[0]

@@ -20,7 +20,7 @@ from hueglass.evaluation.pairs import Bench, measure_pair
 from hueglass.evaluation.slow_methods import Job, attempt_pair, method_config
 from hueglass.infer.errors import HueglassError, UsageError
 from hueglass.infer.media.images import read_image
-from hueglass.infer.model.bundle import EMBEDDED
+from hueglass.infer.model.manifest import EMBEDDED
 from hueglass.train import evaluate
 from hueglass.train.features import load_features
 from hueglass.train.teacher.regions import match_regions

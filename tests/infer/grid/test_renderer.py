@@ -13,7 +13,8 @@ from hueglass.infer.errors import HueglassError
 from hueglass.infer.frame import YuvImage
 from hueglass.infer.grid import bilateral, renderer
 from hueglass.infer.grid.cpu import native
-from hueglass.infer.grid.renderer import CudaRenderer, NativeRenderer, NumpyRenderer, choose_renderer, host_renderer
+from hueglass.infer.grid.numpy_renderer import NumpyRenderer
+from hueglass.infer.grid.renderer import CudaRenderer, NativeRenderer, choose_renderer, host_renderer
 from hueglass.infer.thumbnail import thumbnail
 
 compiled = pytest.mark.skipif(not native.available(), reason="the compiled renderer was not built")

@@ -9,16 +9,9 @@ import numpy as np
 import pytest
 
 from hueglass.infer.errors import HueglassError, UsageError
-from hueglass.infer.model.bundle import (
-    EMBEDDED,
-    FORMAT,
-    LOOK_ENCODER,
-    MANIFEST,
-    PRECISIONS,
-    STUDENT,
-    ModelBundle,
-    read_manifest,
-)
+from hueglass.infer.model.bundle import ModelBundle
+from hueglass.infer.model.manifest import EMBEDDED, FORMAT, LOOK_ENCODER, MANIFEST, STUDENT, read_manifest
+from hueglass.infer.network.devices import Precision
 
 GOOD = {
     "format": FORMAT,
@@ -105,7 +98,7 @@ def test_precisions() -> None:
     with pytest.raises(UsageError, match="precision 'fp8', expected one of fp32, fp16, int8"):
         ModelBundle(EMBEDDED, precision="fp8")
     grids = {}
-    for precision in PRECISIONS:
+    for precision in Precision:
         bundle = ModelBundle(EMBEDDED, precision=precision)
         m, size = bundle.manifest, bundle.manifest.thumbnail
         thumbnail = np.random.default_rng(0).integers(0, 256, (size, size, 3), np.uint8)

@@ -11,7 +11,7 @@ from support.streets import picture_of_street
 
 from hueglass.infer.errors import HueglassError, UsageError
 from hueglass.infer.frame import Frame
-from hueglass.infer.model.bundle import Manifest, ModelBundle
+from hueglass.infer.model.bundle import ModelBundle
 from hueglass.infer.model.look import (
     MAX_REGIONS,
     Look,
@@ -24,6 +24,7 @@ from hueglass.infer.model.look import (
     unmatched,
     write_look,
 )
+from hueglass.infer.model.manifest import Manifest
 from hueglass.infer.regions.masks import Mask, regions_of
 from hueglass.infer.regions.regions import Regions, no_regions
 from hueglass.infer.scene.stylizer import Stylizer

@@ -14,7 +14,8 @@ from support.graphs import EMBEDDED_GRAPHS, PICTURE, TOLERANCE, feeds, line_of
 from support.places import ROOT
 
 from hueglass.infer.errors import HueglassError, UsageError
-from hueglass.infer.model.bundle import EMBEDDED, ModelBundle
+from hueglass.infer.model.bundle import ModelBundle
+from hueglass.infer.model.manifest import EMBEDDED
 from hueglass.infer.network import onnx
 from hueglass.infer.network.devices import BEST_FIRST, Device, Precision, check_precision, known_device
 from hueglass.infer.network.graph import open_graph

@@ -23,7 +23,7 @@ from support.graphs import (
 )
 
 from hueglass.infer.errors import HueglassError
-from hueglass.infer.model.bundle import EMBEDDED
+from hueglass.infer.model.manifest import EMBEDDED
 from hueglass.infer.network.graph import open_graph
 from hueglass.infer.network.onnx import OnnxGraph
 

@@ -15,7 +15,8 @@ from support.fake_tensorrt import install
 from support.graphs import EMBEDDED_GRAPHS, PICTURE, REMEDY, TOLERANCE, feeds, line_of, small_graph
 
 from hueglass.infer.errors import HueglassError, UsageError
-from hueglass.infer.model.bundle import EMBEDDED, ModelBundle
+from hueglass.infer.model.bundle import ModelBundle
+from hueglass.infer.model.manifest import EMBEDDED
 from hueglass.infer.network.engine_cache import provider_cache
 from hueglass.infer.network.graph import open_graph
 from hueglass.infer.network.onnx import OnnxGraph

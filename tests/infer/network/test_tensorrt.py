@@ -26,7 +26,7 @@ from support.graphs import (
 )
 
 from hueglass.infer.errors import HueglassError, UsageError
-from hueglass.infer.model.bundle import EMBEDDED, SEGMENTER, STUDENT
+from hueglass.infer.model.manifest import EMBEDDED, SEGMENTER, STUDENT
 from hueglass.infer.network import tensorrt_builder
 from hueglass.infer.network.engine_cache import unavailable
 from hueglass.infer.network.onnx import OnnxGraph

@@ -12,7 +12,8 @@ from hueglass.infer.errors import HueglassError
 from hueglass.infer.network.onnx import OnnxGraph
 from hueglass.infer.network.tensors import GraphInput
 from hueglass.infer.regions.regions import REGION_NAMES
-from hueglass.infer.regions.segmenter import LEAST_NAMED, Segmenter, open_segmenter, region_maps
+from hueglass.infer.regions.segmenter import LEAST_NAMED, Segmenter, region_maps
+from hueglass.infer.regions.user_segmenter import open_segmenter
 
 onnx = pytest.importorskip("onnx")
 from onnx import TensorProto, helper

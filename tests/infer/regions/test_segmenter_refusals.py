@@ -8,8 +8,8 @@ from support.segmenter_graphs import BIAS, DYNAMIC, LABELS, PICTURE, SIZE, WEIGH
 
 from hueglass.infer.errors import HueglassError, UsageError
 from hueglass.infer.network.onnx import OnnxGraph
-from hueglass.infer.regions.label_map import MAX_CLASSES
-from hueglass.infer.regions.segmenter import Segmenter, open_segmenter
+from hueglass.infer.regions.segmenter import MAX_CLASSES, Segmenter
+from hueglass.infer.regions.user_segmenter import open_segmenter
 
 onnx = pytest.importorskip("onnx")
 from onnx import TensorProto, helper
