@@ -36,7 +36,7 @@ def listen(host: str, port: int) -> socket.socket:
         return socket.create_server(address[:2], family=family, backlog=128)
     except (OSError, UnicodeError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise UsageError(f"cannot listen on {host} port {port}: {reason}, expected another --host or --port") from None
+        raise UsageError(f"cannot listen on {host} port {port}: {reason}, expected another host or port") from None
 
 
 class WebServer:
