@@ -17,6 +17,7 @@ from hueglass.infer.errors import HueglassError, UsageError
 from hueglass.infer.files import disk_errors, temporary_beside, writable_place
 from hueglass.infer.frame import Frame, YuvImage
 
+from .codecs import Codec
 from .colour import ColorConverter
 from .info import VideoInfo
 from .tracks import CopiedTracks
@@ -27,20 +28,18 @@ os.environ.setdefault("SVT_LOG", "0")
 # No B-frames: MP4 keeps durations in coding order, so reordering would lose the last frame's where the rate
 # varies. At this quality and speed they save nothing. VP9 has none, and SVT-AV1 hides its own.
 _CODECS = {
-    "h264": ("libx264", {"crf": "18", "preset": "veryfast", "bf": "0"}),
-    "h265": ("libx265", {"crf": "20", "preset": "fast", "bf": "0", "x265-params": "log-level=error"}),
-    "vp9": ("libvpx-vp9", {"crf": "24", "deadline": "realtime", "cpu-used": "6", "row-mt": "1"}),
-    "av1": ("libsvtav1", {"crf": "28", "preset": "9"}),
+    Codec.H264: ("libx264", {"crf": "18", "preset": "veryfast", "bf": "0"}),
+    Codec.H265: ("libx265", {"crf": "20", "preset": "fast", "bf": "0", "x265-params": "log-level=error"}),
+    Codec.VP9: ("libvpx-vp9", {"crf": "24", "deadline": "realtime", "cpu-used": "6", "row-mt": "1"}),
+    Codec.AV1: ("libsvtav1", {"crf": "28", "preset": "9"}),
 }
-CODECS = tuple(_CODECS)
-"""What `Encoding.codec` may be."""
 # By extension: the container, and the codecs that it holds, the first unless told otherwise.
 _FORMATS = {
-    ".mp4": ("mp4", ("h264", "h265", "av1")),
-    ".m4v": ("mp4", ("h264", "h265", "av1")),
-    ".mov": ("mov", ("h264", "h265")),
-    ".mkv": ("matroska", ("h264", "h265", "vp9", "av1")),
-    ".webm": ("webm", ("vp9", "av1")),
+    ".mp4": ("mp4", (Codec.H264, Codec.H265, Codec.AV1)),
+    ".m4v": ("mp4", (Codec.H264, Codec.H265, Codec.AV1)),
+    ".mov": ("mov", (Codec.H264, Codec.H265)),
+    ".mkv": ("matroska", (Codec.H264, Codec.H265, Codec.VP9, Codec.AV1)),
+    ".webm": ("webm", (Codec.VP9, Codec.AV1)),
 }
 VIDEO_SUFFIXES = tuple(_FORMATS)
 """What `VideoSink` writes."""
@@ -48,10 +47,10 @@ VIDEO_SUFFIXES = tuple(_FORMATS)
 
 @dataclass(frozen=True)
 class Encoding:
-    """How pictures are compressed: one of CODECS, None for the container's own; a constant rate factor, lower is
+    """How pictures are compressed: a codec, None for the container's own; a constant rate factor, lower is
     better and larger; a preset of the encoder. What is None is as the codec's defaults here."""
 
-    codec: str | None = None
+    codec: Codec | None = None
     crf: int | None = None
     preset: str | None = None
 
@@ -64,7 +63,7 @@ class Encoding:
         encoder, options = _CODECS[codec]
         if encoder not in av.codecs_available:
             raise HueglassError(f"this PyAV has no encoder {encoder}, expected another codec")
-        if self.preset is not None and codec == "vp9":
+        if self.preset is not None and codec == Codec.VP9:
             raise UsageError("VP9 has no presets, expected a rate factor alone or another codec")
         chosen = {"crf": self.crf, "preset": self.preset}
         return encoder, options | {k: str(v) for k, v in chosen.items() if v is not None}

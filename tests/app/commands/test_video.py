@@ -229,7 +229,7 @@ def test_compare(run: Callable, media: ModuleType, tmp_path: Path, pixel_format:
     ("name", "options", "message"),
     [
         ("out.webm", ("--codec", "h264"), ".webm cannot hold h264, expected one of vp9, av1"),
-        ("out.mp4", ("--codec", "mjpeg"), "--codec mjpeg, expected one of h264, h265, vp9, av1"),
+        ("out.mp4", ("--codec", "mjpeg"), "'mjpeg' is not one of 'h264', 'h265', 'vp9', 'av1'"),
         ("out.webm", ("--preset", "slow"), "VP9 has no presets"),
         ("out.mp4", ("--preset", "warp"), "out.mp4: cannot be encoded"),
     ],

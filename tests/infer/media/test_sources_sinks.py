@@ -16,7 +16,8 @@ from support import media
 from support.places import ROOT
 
 from hueglass.infer.errors import HueglassError, UsageError
-from hueglass.infer.media.video_sink import CODECS, Encoding, VideoSink
+from hueglass.infer.media.codecs import Codec
+from hueglass.infer.media.video_sink import Encoding, VideoSink
 from hueglass.infer.media.video_source import VideoSource
 
 Clip, tracks, VARIABLE = media.Clip, media.tracks, media.VARIABLE
@@ -238,7 +239,7 @@ def test_frames_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["in.mp4"]
 
 
-@pytest.mark.parametrize("codec", [codec for codec in CODECS if codec != "vp9"])  # which MP4 does not take
+@pytest.mark.parametrize("codec", [codec for codec in Codec if codec != Codec.VP9])  # which MP4 does not take
 @pytest.mark.parametrize("failure", [KeyboardInterrupt, ValueError])
 def test_a_failure_leaves_nothing(
     tmp_path: Path, failure: type[BaseException], codec: str, capfd: pytest.CaptureFixture[str]
@@ -329,7 +330,7 @@ def priorities() -> set[tuple[int, int]]:
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="asks Linux for the threads of a process")
-@pytest.mark.parametrize("codec", CODECS)
+@pytest.mark.parametrize("codec", Codec)
 def test_no_encoder_raises_its_priority(tmp_path: Path, codec: str) -> None:
     """Run by root, SVT-AV1 would have the machine for itself: these tests and all that they start, too."""
     before = priorities()
