@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from hueglass.infer.frame import YuvImage
+from hueglass.infer.network.gpu import OutOfDeviceMemory
 from hueglass.infer.thumbnail import thumbnail
 
 from . import bilateral
@@ -74,9 +75,13 @@ class CudaRenderer(HostRenderer):
     name = "CUDA"
 
     def render(self, grid: np.ndarray, image: Image) -> Image:
-        if not kernels.is_on_device(image):
+        if kernels.is_on_device(image):
+            return kernels.render(kernels.on_device(bilateral.check_coefficients(grid)), image)
+        try:
             return kernels.render_host(grid, image)
-        return kernels.render(kernels.on_device(bilateral.check_coefficients(grid)), image)
+        except OutOfDeviceMemory as error:
+            warnings.warn(f"{error}: rendering on the CPU", RuntimeWarning, stacklevel=2)
+            return host_renderer().render(grid, image)
 
     def to_rgb(self, grid: np.ndarray, image: Image) -> np.ndarray:
         out = self.render(grid, image)

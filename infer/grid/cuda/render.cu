@@ -145,9 +145,8 @@ __device__ void store_pixels(const FourPixels& pixels, byte* to, int count) {
     }
 }
 
-// Pixels of three bytes: red, green, blue, or with `bgr` the other way round. Blocks are (rows, frames), shared memory
-// holds one table. `out` may be `in`: a thread reads its pixels before it writes them, and no one else's.
-extern "C" __global__ void render_rgb(Grid grid, Plane in, Plane out, Size size, int bgr) {
+// Pixels of three bytes: red, green, blue. Blocks are (rows, frames), shared memory holds one table. `out` may be `in`: a thread reads its pixels before it writes them, and no one else's.
+extern "C" __global__ void render_rgb(Grid grid, Plane in, Plane out, Size size) {
     extern __shared__ float4 table[];
     const int n = blockIdx.y, y = blockIdx.x;
     fill_table(table, grid, n, size.first_row + y, size.height);
@@ -160,11 +159,10 @@ extern "C" __global__ void render_rgb(Grid grid, Plane in, Plane out, Size size,
         for (int i = 0; i < 4; ++i) {
             const float a = before.get(3 * i) * kLevel, b = before.get(3 * i + 1) * kLevel;
             const float c = before.get(3 * i + 2) * kLevel;
-            const Colour colour = bgr ? Colour{c, b, a} : Colour{a, b, c};
-            const Colour result = sliced(table, grid, place_of(x + i, size.width, grid.gw), colour);
-            after.put(3 * i, to_byte(255 * (bgr ? result.b : result.r)));
+            const Colour result = sliced(table, grid, place_of(x + i, size.width, grid.gw), {a, b, c});
+            after.put(3 * i, to_byte(255 * result.r));
             after.put(3 * i + 1, to_byte(255 * result.g));
-            after.put(3 * i + 2, to_byte(255 * (bgr ? result.r : result.b)));
+            after.put(3 * i + 2, to_byte(255 * result.b));
         }
         store_pixels(after, out.row(n, y) + 3LL * x, count);
     }
@@ -191,15 +189,15 @@ __device__ Colour to_rgb(const Matrix& m, float y, float cb, float cr) {
 
 __device__ float grey_of(const Matrix& m, Colour c) { return m.kr * c.r + m.kg * c.g + m.kb * c.b; }
 
-// Planes of Y' and, with half as many rows and columns (rounded up), of Cb and Cr, whose samples are `step` bytes
-// apart: 1 in planes of their own, 2 in NV12. Blocks are (pairs of rows, frames), shared memory holds two tables.
+// Planes of Y' and, with half as many rows and columns (rounded up), of Cb and Cr. Blocks are (pairs of rows, frames),
+// shared memory holds two tables.
 //
 // A thread takes squares of four pixels and one sample of chroma. It reads and writes single bytes: those of
 // neighbouring threads lie side by side, and are few beside what is read of the table. Where an odd number of rows or
 // columns leaves half a square, its pixels stand for the missing ones. Outputs may be their inputs: a thread reads its
 // square before it writes.
 extern "C" __global__ void render_yuv(Grid grid, Plane luma, Plane cb, Plane cr, Plane luma_out, Plane cb_out,
-                                      Plane cr_out, int step, Size size, float kr, float kb, int full) {
+                                      Plane cr_out, Size size, float kr, float kb, int full) {
     extern __shared__ float4 table[];
     const int n = blockIdx.y, pair = blockIdx.x;
     const int rows[2] = {2 * pair, min(2 * pair + 1, size.rows - 1)};
@@ -209,8 +207,7 @@ extern "C" __global__ void render_yuv(Grid grid, Plane luma, Plane cb, Plane cr,
     const Matrix m = matrix_of(kr, kb, full);
     for (int s = threadIdx.x; s < (size.width + 1) / 2; s += blockDim.x) {
         const int columns[2] = {2 * s, min(2 * s + 1, size.width - 1)};
-        const long long sample = static_cast<long long>(step) * s;
-        const float blue = cb.row(n, pair)[sample], red = cr.row(n, pair)[sample];
+        const float blue = cb.row(n, pair)[s], red = cr.row(n, pair)[s];
         float grey[4];
 #pragma unroll
         for (int i = 0; i < 4; ++i) grey[i] = luma.row(n, rows[i / 2])[columns[i % 2]];
@@ -224,8 +221,8 @@ extern "C" __global__ void render_yuv(Grid grid, Plane luma, Plane cb, Plane cr,
             mean = {mean.r + colour.r / 4, mean.g + colour.g / 4, mean.b + colour.b / 4};
         }
         const float of_mean = grey_of(m, mean);
-        cb_out.row(n, pair)[sample] = to_byte(128 + m.chroma * (mean.b - of_mean) / m.blue);
-        cr_out.row(n, pair)[sample] = to_byte(128 + m.chroma * (mean.r - of_mean) / m.red);
+        cb_out.row(n, pair)[s] = to_byte(128 + m.chroma * (mean.b - of_mean) / m.blue);
+        cr_out.row(n, pair)[s] = to_byte(128 + m.chroma * (mean.r - of_mean) / m.red);
     }
 }
 

@@ -29,7 +29,9 @@ from hueglass.infer.frame import YuvImage
 from hueglass.infer.grid import bilateral, yuv
 from hueglass.infer.grid.cpu import native
 from hueglass.infer.grid.cuda import kernels as cuda
-from hueglass.infer.network.gpu import cupy_with_gpu
+from hueglass.infer.grid.cuda.layout import Part
+from hueglass.infer.grid.renderer import CudaRenderer
+from hueglass.infer.network.gpu import OutOfDeviceMemory, cupy_with_gpu
 from hueglass.infer.resize import resized_square
 
 SHARE = 0.001
@@ -120,12 +122,12 @@ def test_rows_may_lie_apart(cupy: Any, begin: int) -> None:
         assert (result[:, 2 + width :] == 99).all()
 
 
-def test_in_place_and_bgr(cupy: Any) -> None:
+def test_in_place(cupy: Any) -> None:
     grid, image = random_grid(), noise(31, 653)
     wanted = cupy.asnumpy(cuda.render(cupy.asarray(grid), cupy.asarray(image)))
-    device = cupy.asarray(np.ascontiguousarray(image[..., ::-1]))
-    assert cuda.render(cupy.asarray(grid), device, device, bgr=True) is device
-    np.testing.assert_array_equal(cupy.asnumpy(device)[..., ::-1], wanted)
+    device = cupy.asarray(image)
+    assert cuda.render(cupy.asarray(grid), device, device) is device
+    np.testing.assert_array_equal(cupy.asnumpy(device), wanted)
 
 
 def test_batches_have_a_grid_for_each_frame(cupy: Any) -> None:
@@ -141,7 +143,7 @@ def test_parts_of_a_frame_are_what_they_are_in_the_whole(cupy: Any) -> None:
     grid, image = cupy.asarray(random_grid()), cupy.asarray(noise(37, 20))
     whole = cupy.asnumpy(cuda.render(grid, image))
     for top, bottom in ((0, 5), (5, 6), (6, 37)):
-        part = cuda.render(grid, image[top:bottom], first_row=top, height=37)
+        part = cuda.render(grid, image[top:bottom], part=Part(top, 37))
         np.testing.assert_array_equal(cupy.asnumpy(part), whole[top:bottom])
 
 
@@ -200,19 +202,13 @@ def noisy(height: int, width: int, matrix: int = 1, full: bool = False) -> YuvIm
     return YuvImage((luma, cb, cr), matrix, full)
 
 
-def rendered_nv12(cupy: Any, grid: np.ndarray, image: YuvImage, **arguments: Any) -> tuple[np.ndarray, ...]:
-    luma, *chroma = image.planes
-    both = cupy.asarray(np.stack(chroma, axis=-1))
-    result = cuda.render_nv12(
-        cupy.asarray(grid), cupy.asarray(luma), both, *image.weights, image.full_range, **arguments
-    )
-    y, uv = (cupy.asnumpy(plane) for plane in result)
-    return y, uv[..., 0], uv[..., 1]
+def coding(image: YuvImage) -> cuda.Coding:
+    return cuda.Coding(*image.weights, image.full_range)
 
 
 def rendered_planes(cupy: Any, grid: np.ndarray, image: YuvImage, **arguments: Any) -> tuple[np.ndarray, ...]:
     planes = tuple(cupy.asarray(plane) for plane in image.planes)
-    result = cuda.render_yuv420(cupy.asarray(grid), planes, *image.weights, image.full_range, **arguments)
+    result = cuda.render_yuv420(cupy.asarray(grid), planes, coding(image), **arguments)
     return tuple(cupy.asnumpy(plane) for plane in result)
 
 
@@ -221,17 +217,15 @@ def rendered_planes(cupy: Any, grid: np.ndarray, image: YuvImage, **arguments: A
 def test_yuv_agrees_with_the_reference(cupy: Any, matrix: int, full: bool, size: tuple[int, int]) -> None:
     grid, image = random_grid(), noisy(*size, matrix, full)
     wanted = yuv.render(grid, image)
-    nv12, planar = rendered_nv12(cupy, grid, image), rendered_planes(cupy, grid, image)
-    for plane, same, reference in zip(nv12, planar, wanted.planes, strict=True):
+    for plane, reference in zip(rendered_planes(cupy, grid, image), wanted.planes, strict=True):
         assert_agree(plane, reference, SHARE)
-        np.testing.assert_array_equal(plane, same)
 
 
 @pytest.mark.parametrize(("matrix", "full"), KINDS)
 def test_yuv_agrees_with_the_compiled_renderer(cupy: Any, matrix: int, full: bool) -> None:
     grid, image = random_grid(), noisy(61, 83, matrix, full)
     wanted = native.render_yuv(grid, image)
-    for plane, reference in zip(rendered_nv12(cupy, grid, image), wanted.planes, strict=True):
+    for plane, reference in zip(rendered_planes(cupy, grid, image), wanted.planes, strict=True):
         assert_agree(plane, reference, 0.1)
 
 
@@ -239,7 +233,7 @@ def test_yuv_agrees_with_the_compiled_renderer(cupy: Any, matrix: int, full: boo
 def test_yuv_of_other_grids(cupy: Any, case: str) -> None:
     grid, pixels, _ = expected(case)
     image = ycbcr.from_rgb(pixels / np.float32(255))
-    for plane, reference in zip(rendered_nv12(cupy, grid, image), yuv.render(grid, image).planes, strict=True):
+    for plane, reference in zip(rendered_planes(cupy, grid, image), yuv.render(grid, image).planes, strict=True):
         assert_agree(plane, reference, SHARE)
 
 
@@ -249,16 +243,17 @@ def test_yuv_in_place_with_rows_apart(cupy: Any) -> None:
     wanted = yuv.render(grid, image).planes
     surface = np.full((33, 340), 99, np.uint8)
     surface[:22, :331] = image.planes[0]
-    surface[22:, 0:332:2], surface[22:, 1:332:2] = image.planes[1:]
+    surface[22:, :166], surface[22:, 170:336] = image.planes[1:]
     device = cupy.asarray(surface)
-    luma, chroma = device[:22, :331], device[22:, :332].reshape(11, 166, 2)
-    cuda.render_nv12(cupy.asarray(grid), luma, chroma, *image.weights, False, out=(luma, chroma))
+    planes = device[:22, :331], device[22:, :166], device[22:, 170:336]
+    cuda.render_yuv420(cupy.asarray(grid), planes, coding(image), out=planes)
     result = cupy.asnumpy(device)
     assert_agree(result[:22, :331], wanted[0], SHARE)
-    assert_agree(result[22:, 0:332:2], wanted[1], SHARE)
-    assert_agree(result[22:, 1:332:2], wanted[2], SHARE)
+    assert_agree(result[22:, :166], wanted[1], SHARE)
+    assert_agree(result[22:, 170:336], wanted[2], SHARE)
     assert (result[:22, 331:] == 99).all()
-    assert (result[22:, 332:] == 99).all()
+    assert (result[22:, 166:170] == 99).all()
+    assert (result[22:, 336:] == 99).all()
 
 
 def test_yuv_in_batches(cupy: Any) -> None:
@@ -266,7 +261,7 @@ def test_yuv_in_batches(cupy: Any) -> None:
     images = [noisy(13, 20 + 2 * i) for i in range(3)]
     images = [YuvImage((i.planes[0][:, :20], i.planes[1][:, :10], i.planes[2][:, :10])) for i in images]
     luma, cb, cr = (cupy.asarray(np.stack([image.planes[k] for image in images])) for k in range(3))
-    result = cuda.render_yuv420(cupy.asarray(grids), (luma, cb, cr), *images[0].weights, False)
+    result = cuda.render_yuv420(cupy.asarray(grids), (luma, cb, cr), coding(images[0]))
     for n, (grid, image) in enumerate(zip(grids, images, strict=True)):
         for plane, reference in zip(result, yuv.render(grid, image).planes, strict=True):
             assert_agree(cupy.asnumpy(plane)[n], reference, SHARE)
@@ -274,16 +269,15 @@ def test_yuv_in_batches(cupy: Any) -> None:
 
 def test_yuv_parts_of_a_frame(cupy: Any) -> None:
     grid, image = random_grid(), noisy(37, 21)
-    whole = rendered_nv12(cupy, grid, image)
+    whole = rendered_planes(cupy, grid, image)
     luma, cb, cr = image.planes
     for top, bottom in ((0, 4), (4, 6), (6, 37)):
         half = slice(top // 2, (bottom + 1) // 2)
         part = YuvImage((luma[top:bottom], cb[half], cr[half]))
-        for render in (rendered_nv12, rendered_planes):
-            y, *chroma = render(cupy, grid, part, first_row=top, height=37)
-            np.testing.assert_array_equal(y, whole[0][top:bottom])
-            for plane, wanted in zip(chroma, whole[1:], strict=True):
-                np.testing.assert_array_equal(plane, wanted[half])
+        y, *chroma = rendered_planes(cupy, grid, part, part=Part(top, 37))
+        np.testing.assert_array_equal(y, whole[0][top:bottom])
+        for plane, wanted in zip(chroma, whole[1:], strict=True):
+            np.testing.assert_array_equal(plane, wanted[half])
 
 
 # --------------------------------------------------------------------------- frames of the host's memory
@@ -293,13 +287,13 @@ def test_yuv_parts_of_a_frame(cupy: Any) -> None:
 def parts(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
     """The first row and the number of rows of each launch."""
     seen: list[tuple[int, int]] = []
-    size_of = cuda._size
+    size_of = Part.size
 
-    def noted(rows: int, width: int, first_row: int, height: int, in_pairs: bool = False) -> np.ndarray:
-        seen.append((first_row, rows))
-        return size_of(rows, width, first_row, height, in_pairs)
+    def noted(part: Part, rows: int, width: int, in_pairs: bool = False) -> np.ndarray:
+        seen.append((part.first_row, rows))
+        return size_of(part, rows, width, in_pairs)
 
-    monkeypatch.setattr(cuda, "_size", noted)
+    monkeypatch.setattr(Part, "size", noted)
     return seen
 
 
@@ -355,8 +349,11 @@ def test_host_frames_without_memory_go_in_parts(
 @pytest.mark.parametrize("image", [noise(101, 96), noisy(101, 96)], ids=["rgb", "yuv"])
 def test_host_frames_without_any_memory_stay_on_the_cpu(cupy: Any, parts: list, image: np.ndarray | YuvImage) -> None:
     grid = random_grid()
-    with limited(cupy, GRID_BYTES + 1500), pytest.warns(RuntimeWarning, match="rendering on the CPU") as caught:
-        result = cuda.render_host(grid, image)
+    with limited(cupy, GRID_BYTES + 1500):
+        with pytest.raises(OutOfDeviceMemory, match="the CUDA device has no memory for 16 rows of a frame"):
+            cuda.render_host(grid, image)
+        with pytest.warns(RuntimeWarning, match="rendering on the CPU") as caught:
+            result = CudaRenderer().render(grid, image)
     assert len(caught) == 1
     assert parts == []
     wanted = native.render_yuv(grid, image) if isinstance(image, YuvImage) else native.render(grid, image)
@@ -365,10 +362,8 @@ def test_host_frames_without_any_memory_stay_on_the_cpu(cupy: Any, parts: list, 
 
 def test_host_frames_of_any_layout(cupy: Any) -> None:
     grid, image = random_grid(), noise(20, 30)
-    wanted = cuda.render_host(grid, image)
     for view in (image[::-1], image.transpose(1, 0, 2), image[..., ::-1], image[:, 3:9]):
         assert same(cuda.render_host(grid, view), cuda.render_host(grid, view.copy(order="C")))
-    assert same(cuda.render_host(grid, image[..., ::-1], bgr=True)[..., ::-1], wanted)  # type: ignore[index]
 
 
 def test_host_frames_are_checked(cupy: Any) -> None:
@@ -410,12 +405,12 @@ def test_refuses_grids_that_a_block_has_no_memory_for(cupy: Any) -> None:
     assert cuda.render(largest, cupy.asarray(noise(4, 4))).shape == (4, 4, 3)
     refused(
         "depth 64 times its width 16 is 1024, expected at most 512",
-        rendered_nv12,
+        rendered_planes,
         cupy,
         random_grid((64, 1, 16)),
         image,
     )
-    assert rendered_nv12(cupy, random_grid((32, 1, 16)), image)[0].shape == (4, 4)
+    assert rendered_planes(cupy, random_grid((32, 1, 16)), image)[0].shape == (4, 4)
     refused(
         "depth 64 times its width 17 is 1088, expected at most 1024",
         cuda.render,
@@ -444,30 +439,22 @@ def test_refuses_frames(cupy: Any) -> None:
 
 def test_refuses_planes(cupy: Any) -> None:
     grid = cupy.asarray(random_grid())
-    luma, chroma = cupy.asarray(np.zeros((6, 8), np.uint8)), cupy.asarray(np.zeros((3, 4, 2), np.uint8))
-    plane = cupy.asarray(np.zeros((3, 4), np.uint8))
-    weights = (0.2126, 0.0722, False)
-    refused(r"luma is uint8 \(3, 4, 2\)", cuda.render_nv12, grid, chroma, luma, *weights)
-    refused(
-        r"chroma is uint8 \(2, 4, 2\), expected uint8 \(3, 4, 2\)", cuda.render_nv12, grid, luma, chroma[:2], *weights
-    )
-    refused(r"chroma is uint8 \(3, 4\), expected uint8 \(3, 4, 2\)", cuda.render_nv12, grid, luma, plane, *weights)
-    refused(r"chroma is uint8 \(3, 4, 2\)", cuda.render_yuv420, grid, (luma, plane, chroma), *weights)
-    refused("chroma has strides", cuda.render_nv12, grid, luma, chroma[..., ::-1], *weights)
-    refused("out is uint8", cuda.render_nv12, grid, luma, chroma, *weights, out=(luma, plane))
-    refused("kr 0.5 and kb 0.5 are no luma weights", cuda.render_nv12, grid, luma, chroma, 0.5, 0.5, False)
-    refused("whole pairs", cuda.render_nv12, grid, luma, chroma, *weights, first_row=1, height=20)
-    refused("whole pairs", cuda.render_nv12, grid, luma[:5], chroma, *weights, height=20)
-    refused(
-        "6 rows from row 16 on, expected them among the frame's 20",
-        cuda.render_nv12,
-        grid,
-        luma,
-        chroma,
-        *weights,
-        first_row=16,
-        height=20,
-    )
+    luma, plane = cupy.asarray(np.zeros((6, 8), np.uint8)), cupy.asarray(np.zeros((3, 4), np.uint8))
+    both = cupy.asarray(np.zeros((3, 4, 2), np.uint8))
+    bt709 = cuda.Coding(0.2126, 0.0722, False)
+
+    def refuses(message: str, *planes: Any, **named: Any) -> None:
+        refused(message, cuda.render_yuv420, grid, planes, bt709, **named)
+
+    refuses(r"luma is uint8 \(3, 4, 2\)", both, plane, plane)
+    refuses(r"chroma is uint8 \(2, 4\), expected uint8 \(3, 4\)", luma, plane[:2], plane)
+    refuses(r"chroma is uint8 \(3, 4, 2\), expected uint8 \(3, 4\)", luma, plane, both)
+    refuses("chroma has strides", luma, plane, plane[:, ::-1])
+    refuses("out is uint8", luma, plane, plane, out=(luma, plane, both))
+    refuses("whole pairs", luma, plane, plane, part=Part(1, 20))
+    refuses("whole pairs", luma[:5], plane, plane, part=Part(0, 20))
+    refuses("6 rows from row 16 on, expected them among the frame's 20", luma, plane, plane, part=Part(16, 20))
+    refused("kr 0.5 and kb 0.5 are no luma weights", cuda.Coding, 0.5, 0.5, False)
 
 
 def test_refuses_arrays_of_another_device(on_cpu: FakeCupy) -> None:
@@ -482,7 +469,7 @@ def test_without_cupy(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not cuda.available()
     message = r'^CuPy is not installed: pip install "hueglass\[gpu\]"$'
     refused(message, cuda.render, None, None)
-    refused(message, cuda.render_nv12, None, None, None, 0.2126, 0.0722, False)
+    refused(message, cuda.render_yuv420, None, (None,) * 3, cuda.Coding(0.2126, 0.0722, False))
     refused(message, cuda.render_host, random_grid(), noise(4, 4))
 
 
