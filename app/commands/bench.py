@@ -19,9 +19,9 @@ def bench(
 ) -> None:
     """How long every stage of a frame takes on this machine."""
     if device is not Device.CPU:
-        from hueglass.bench.gpu import run_cuda_bench
+        from hueglass.bench.device import run_device_bench
 
-        run_cuda_bench(device.value, precision.value, path)
+        run_device_bench(device.value, precision.value, path)
     elif clip is not None:
         from hueglass.bench.clip import run_clip_bench
 

@@ -1,4 +1,4 @@
-// The kernels of infer/grid/cuda/render.cu in a shared library that tests/test_cuda_renderer.py calls.
+// The kernels of infer/grid/cuda/render.cu in a shared library that tests/support/fake_cupy.py calls.
 
 #include "cuda_on_cpu.h"
 

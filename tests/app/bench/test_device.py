@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from support.fake_cupy import FakeCupy
 
-from hueglass.bench import gpu as bench_gpu
+from hueglass.bench import device as bench_device
 from hueglass.infer.errors import HueglassError
 from hueglass.infer.network.devices import Device
 from hueglass.infer.network.engine_cache import unavailable
@@ -17,25 +17,25 @@ from hueglass.infer.network.onnx import missing
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bench_gpu, "SIZES", {"small": (90, 160), "odd": (61, 83)})
-    monkeypatch.setattr(bench_gpu, "WARM_UP", 1)
-    monkeypatch.setattr(bench_gpu, "ROUNDS", 3)
+    monkeypatch.setattr(bench_device, "SIZES", {"small": (90, 160), "odd": (61, 83)})
+    monkeypatch.setattr(bench_device, "WARM_UP", 1)
+    monkeypatch.setattr(bench_device, "ROUNDS", 3)
 
 
 @pytest.mark.usefixtures("small")
 def test_every_stage_is_timed(run: Callable, tmp_path: Path, on_cpu: FakeCupy, monkeypatch: pytest.MonkeyPatch) -> None:
     """The network on the CPU, the renderer on a GPU that is a stand-in."""
-    real = bench_gpu.ModelBundle
-    monkeypatch.setattr(bench_gpu, "ModelBundle", lambda device, precision: real(precision=precision))
+    real = bench_device.ModelBundle
+    monkeypatch.setattr(bench_device, "ModelBundle", lambda device, precision: real(precision=precision))
     monkeypatch.setattr(real, "device", Device.CUDA)
     outcome = run("bench", "--device", "cuda", "--json", tmp_path / "b.json")
     assert (outcome.status, outcome.err) == (0, "")
     report = json.loads((tmp_path / "b.json").read_text())
     assert report["machine"] == "NVIDIA Fake 9000, network by cuda in fp32"
-    assert len(report["results"]) == 2 * len(bench_gpu.NAMES)
-    assert {r["stage"] for r in report["results"]} == set(bench_gpu.NAMES)
+    assert len(report["results"]) == 2 * len(bench_device.NAMES)
+    assert {r["stage"] for r in report["results"]} == set(bench_device.NAMES)
     assert all(0 < r["median_ms"] <= r["p95_ms"] for r in report["results"])
-    assert on_cpu.machine.allocations > 2 * bench_gpu.ROUNDS  # frames were there
+    assert on_cpu.machine.allocations > 2 * bench_device.ROUNDS  # frames were there
 
 
 @pytest.mark.usefixtures("small")
@@ -45,7 +45,7 @@ def test_a_device_that_does_not_render(run: Callable, tmp_path: Path) -> None:
     assert run("bench", "--device", "openvino", "--json", tmp_path / "b.json").status == 0
     report = json.loads((tmp_path / "b.json").read_text())
     assert report["machine"] == "network by openvino in fp32"
-    assert {r["stage"] for r in report["results"]} == set(bench_gpu.NAMES) - {"upload", "download"}
+    assert {r["stage"] for r in report["results"]} == set(bench_device.NAMES) - {"upload", "download"}
 
 
 @pytest.mark.skipif(unavailable() is None, reason="there is a GPU")
@@ -63,7 +63,7 @@ def test_on_a_gpu(run: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         cupy_with_gpu()
     except HueglassError as error:
         pytest.skip(str(error))
-    monkeypatch.setattr(bench_gpu, "SIZES", {"small": (270, 480)})
+    monkeypatch.setattr(bench_device, "SIZES", {"small": (270, 480)})
     outcome = run("bench", "--device", "cuda", "--json", tmp_path / "b.json")
     assert outcome.status == 0
     assert all(r["median_ms"] > 0 for r in json.loads((tmp_path / "b.json").read_text())["results"])

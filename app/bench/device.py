@@ -46,7 +46,7 @@ NAMES = {
 }
 
 
-def run_cuda_bench(device: str, precision: str, path: Path | None) -> None:
+def run_device_bench(device: str, precision: str, path: Path | None) -> None:
     """Print a table, and write it as JSON to `path`. HueglassError where the device is not, or what it needs."""
     if path is not None:
         writable_place(path, (".json",))
