@@ -40,7 +40,6 @@ def test_a_folder_has_at_most_15_modules() -> None:
     assert {folder: count for folder, count in counts.items() if count > 15} == {}
 
 
-@NOT_YET
 def test_a_file_has_at_most_370_lines() -> None:
     lengths = {_place(path): len(path.read_text().splitlines()) for path in (*MODULES.values(), ROOT / "setup.py")}
     assert {path: length for path, length in lengths.items() if length > 370} == {}
@@ -87,7 +86,6 @@ def _chain(module: str) -> tuple[str, ...]:
     return (module, *max(below, key=len, default=()))
 
 
-@NOT_YET
 def test_infer_knows_no_flag_of_the_command_line() -> None:
     """Neither in what it says nor in its docstrings: other programs use it too."""
     named = {
