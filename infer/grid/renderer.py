@@ -41,15 +41,10 @@ class Renderer(Protocol):
         """The small upright copy (size, size, 3) uint8 sRGB that networks look at."""
 
 
-class HostRenderer:
-    """What renderers of frames in the host's memory share."""
-
-    def thumbnail(self, image: Image, size: int, orientation: int = 1) -> np.ndarray:
-        return thumbnail(image, size, orientation)
-
-
-class NativeRenderer(HostRenderer):
+class NativeRenderer:
     """The compiled one, on `threads` cores; 0: all of them."""
+
+    thumbnail = staticmethod(thumbnail)
 
     def __init__(self, threads: int = 0) -> None:
         self._threads = threads
@@ -69,7 +64,7 @@ class NativeRenderer(HostRenderer):
         return self.render(grid, image)
 
 
-class CudaRenderer(HostRenderer):
+class CudaRenderer:
     """The one on a GPU: frames of the host go there and come back, frames that are there stay."""
 
     name = "CUDA"
