@@ -20,10 +20,8 @@ from hueglass.infer.model.bundle import ModelBundle
 from hueglass.infer.model.look import Look
 from hueglass.infer.scene.stylizer import Stylizer, StylizerSettings
 
-from .messages import Result, Thumbnail
+from .messages import RATE, Result, Thumbnail
 
-RATE = 60.0
-"""More grids a second no client gets."""
 SPAN = 10.0
 """The load is that of the last so many seconds."""
 

@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+RATE = 60.0
+"""More grids a second no client gets."""
 HEADER = struct.Struct("<II")
 """Before a thumbnail: its number and the client's clock in milliseconds. Before a grid: the thumbnail's number and
 how long the prediction took, in microseconds."""

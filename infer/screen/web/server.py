@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from hueglass.infer.errors import UsageError
 
-from .session import Service
 from .tls import Identity
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
+
+    from .session import Service
 
 SEND_BUFFER = 128 << 10
 """Of the system's, per client, in bytes: three grids. What lies there is old when it arrives."""
@@ -43,7 +44,7 @@ class WebServer:
     """`app`, whose sessions share `service`, on a socket that listens; over TLS if there is an `identity`."""
 
     def __init__(
-        self, app: "ASGIApp", service: Service, listening: socket.socket, identity: Identity | None = None
+        self, app: "ASGIApp", service: "Service", listening: socket.socket, identity: Identity | None = None
     ) -> None:
         import uvicorn
 
@@ -118,7 +119,7 @@ def _server_class() -> type[Any]:
     import uvicorn
 
     class Server(uvicorn.Server):
-        def __init__(self, config: uvicorn.Config, service: Service) -> None:
+        def __init__(self, config: uvicorn.Config, service: "Service") -> None:
             super().__init__(config)
             self._service = service
 

@@ -16,13 +16,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from hueglass.infer.errors import HueglassError, first_problem
 from hueglass.infer.scene.fade import FADE_SECONDS
 
-from .clients import RATE, Client, PredictionQueue
-from .messages import Result, Thumbnail, read_thumbnail, result_message, thumbnail_bytes
-from .shelf import Shelf
+from .messages import RATE, Result, Thumbnail, read_thumbnail, result_message, thumbnail_bytes
 
 if TYPE_CHECKING:
     from starlette.types import Message
     from starlette.websockets import WebSocket
+
+    from .clients import Client, PredictionQueue
+    from .shelf import Shelf
 
 MAX_TEXT = 1024
 SEND_SECONDS = 5.0
@@ -37,8 +38,8 @@ log = logging.getLogger("hueglass.web")
 class Service:
     """What all sessions share: who predicts, the looks, and how many may be connected. `sessions` is who is now."""
 
-    queue: PredictionQueue
-    shelf: Shelf
+    queue: "PredictionQueue"
+    shelf: "Shelf"
     max_clients: int
     sessions: set["Session"] = field(default_factory=set)
 
@@ -109,7 +110,7 @@ class Session:
         """Ends the connection at once, whatever has not been read."""
         self._websocket.scope["state"]["drop"]()
 
-    async def _listen(self, client: Client) -> None:
+    async def _listen(self, client: "Client") -> None:
         while (message := await self._websocket.receive())["type"] != "websocket.disconnect":
             began = self._loop.time()
             if (data := message.get("bytes")) is not None:
@@ -124,7 +125,7 @@ class Session:
             raise _Unfit(1007, f"a thumbnail's message of {len(data)} bytes, expected {expected}")
         return read_thumbnail(data, size)
 
-    async def _obey(self, client: Client, text: str) -> None:
+    async def _obey(self, client: "Client", text: str) -> None:
         """Begins the look that a text asks for, and answers."""
         if len(text) > MAX_TEXT or len(text.encode()) > MAX_TEXT:
             raise _Unfit(1009, f"a text of over {MAX_TEXT} bytes")
