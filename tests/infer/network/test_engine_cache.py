@@ -7,40 +7,22 @@ import hashlib
 import json
 import re
 import stat
-import subprocess
 import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from support.engines import BUILDING, built, built_or_found, engine_file, found
 from support.fake_cupy import Machine
-from support.fake_tensorrt import Engine, install
+from support.fake_tensorrt import install
 from support.graphs import OPEN, PROFILE, small_graph
-from support.places import ROOT
 
 from hueglass.infer.errors import HueglassError, UsageError
 from hueglass.infer.network import engine_cache, tensorrt_builder
 from hueglass.infer.network.engine_cache import cache_folder, load_engine, unavailable
 
-BUILDING = "building a TensorRT engine for"
 pytestmark = pytest.mark.usefixtures("tensorrt")
-
-
-def built(path: Path, **options: object) -> Engine:
-    """An engine that had to be built, with nothing to complain of."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        engine = load_engine(path, **options)  # type: ignore[arg-type]
-    assert [BUILDING in str(w.message) for w in caught] == [True]
-    return engine
-
-
-def found(path: Path, **options: object) -> Engine:
-    """An engine of the cache: nothing is said and nothing is built."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        return load_engine(path, **options)  # type: ignore[arg-type]
 
 
 def test_an_engine_gives_the_first_output_alone(tmp_path: Path) -> None:
@@ -119,11 +101,6 @@ def test_profiles_make_engines_of_their_own(tmp_path: Path, machine: Machine) ->
     built(graph, profile={"picture": 3 * ((1, 3, 8, 8),)})
     found(graph, profile=PROFILE)
     assert len(machine.builds) == 2
-
-
-def engine_file(cache: Path) -> Path:
-    (path,) = cache.glob("*.engine")
-    return path
 
 
 def flip_a_bit(path: Path) -> None:
@@ -214,73 +191,6 @@ def test_what_fails_its_checks_is_never_shown_to_tensorrt(
         load_engine(graph)
     assert len(loaded) == 1
     assert loaded[0] != bad
-
-
-def test_two_that_build_at_once(graph: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The second begins and ends while the first builds; then the engine of one lies beside the record of the other."""
-    real = engine_cache.build_engine
-
-    def slow(*arguments: object) -> bytes:
-        monkeypatch.setattr(engine_cache, "build_engine", real)
-        assert built(graph).model is not None
-        return real(*arguments)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(engine_cache, "build_engine", slow)
-    assert built_or_found(graph).model == found(graph).model
-    path = engine_file(cache)
-    record = json.loads(path.with_suffix(".json").read_text())
-    path.with_suffix(".json").write_text(json.dumps({**record, "engine_sha256": 64 * "0"}))
-    with pytest.warns(UserWarning, match=BUILDING), pytest.warns(UserWarning, match="checksum"):
-        load_engine(graph)
-    found(graph)
-    assert not [p for p in cache.iterdir() if ".part" in p.name]
-
-
-AT_ONCE = """
-import sys, warnings
-from pathlib import Path
-import pytest
-from support.fake_cupy import Machine
-from support.fake_tensorrt import install
-from hueglass.infer.network.engine_cache import load_engine
-
-install(pytest.MonkeyPatch(), Machine())
-print("ready", flush=True)
-sys.stdin.readline()
-warnings.simplefilter("ignore")
-for turn in range(40):
-    assert load_engine(Path(sys.argv[1])).model is not None
-    if turn % 4 == int(sys.argv[2]):  # so that there is always somebody building
-        for path in Path(sys.argv[3]).glob("small-*"):
-            path.unlink(missing_ok=True)
-"""
-
-
-@pytest.mark.parametrize("version", ["10.13.0.35"])
-def test_processes_that_build_at_once(graph: Path, cache: Path) -> None:
-    command = [sys.executable, "-c", AT_ONCE, str(graph)]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    several = [
-        subprocess.Popen([*command, str(i), str(cache)], cwd=ROOT / "tests", text=True, **pipes)  # type: ignore[call-overload]
-        for i in range(3)
-    ]
-    for process in several:
-        assert process.stdout.readline() == "ready\n"
-    for process in several:
-        process.stdin.write("\n")
-        process.stdin.flush()
-    for process in several:
-        _, errors = process.communicate(timeout=100)
-        assert process.returncode == 0, errors
-    built_or_found(graph)
-    found(graph)
-    assert not [path for path in cache.iterdir() if ".part" in path.name]
-
-
-def built_or_found(path: Path) -> Engine:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return load_engine(path)
 
 
 def test_a_build_that_fails_leaves_nothing(graph: Path, machine: Machine, cache: Path) -> None:
