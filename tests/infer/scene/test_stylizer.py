@@ -195,6 +195,17 @@ def test_the_stylizer_renders_where_the_network_runs(on_cpu: FakeCupy, monkeypat
     assert len(rendered) == 3
 
 
+def test_frames_on_a_gpu_stay_there(on_cpu: FakeCupy, monkeypatch: pytest.MonkeyPatch) -> None:
+    bundle = ModelBundle()
+    look = find_look(embedded_looks()[0], bundle.manifest)
+    image = cv2.GaussianBlur(picture(180, 320), (0, 0), 5)
+    wanted = Stylizer(bundle, look)(Frame(image, 0.0, 0)).image.astype(int)
+    monkeypatch.setattr(ModelBundle, "device", "cuda")
+    out = Stylizer(bundle, look)(Frame(on_cpu.asarray(image), 0.0, 0)).image
+    assert isinstance(out, on_cpu.ndarray)
+    assert np.abs(np.asarray(out).astype(int) - wanted).mean() < 1
+
+
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_frames_are_seen_upright_and_rendered_as_they_are_stored(
     bundle: ModelBundle, look: Look, orientation: int
