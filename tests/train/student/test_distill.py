@@ -6,14 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support.places import CONFIGS
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("tensorboard")
 
 from support.training import Killed, ignore, killed_at
 
-from hueglass.config_file import read_config
 from hueglass.datasets.photos import Photo, street_photos
 from hueglass.datasets.target_store import Store
 from hueglass.datasets.targets import Target, encode, read_targets
@@ -27,7 +25,6 @@ from hueglass.train.student.distill import Data, DataConfig, TrainConfig, Traini
 from hueglass.train.student.network import StudentConfig, new_networks
 from hueglass.train.student.weights import SETTINGS, WEIGHTS, load_weights, save_weights
 
-ABLATIONS = sorted((CONFIGS / "ablations").glob("*.yaml"))
 TINY = StudentConfig(thumbnail=64, tones=3, cells=4, code=32, width=16, hidden=24, pair=16, embedding=8)
 FEW = {"graded": 2, "unpaired": 1, "taught": 1}
 
@@ -290,70 +287,6 @@ def test_resume_states_come_back(tmp_path: Path) -> None:
     assert again["numpy"] == state["numpy"]
     assert (again["step"], again["scores"]) == (5, {"swd": 0.5})
     assert [p.name for p in tmp_path.iterdir()] == [RESUME]
-
-
-COMMITTED = [
-    "student.yaml",
-    "student_finish.yaml",
-    "student_steady.yaml",
-    "tiny.yaml",
-    *(f"ablations/{p.name}" for p in ABLATIONS),
-]
-
-
-@pytest.mark.parametrize("name", COMMITTED)
-def test_the_configurations_that_come_along_are_valid(name: str) -> None:
-    config = read_config(CONFIGS / name, TrainConfig)
-    assert config.steps > config.warmup
-    assert config.data.photos or config.data.streets
-    assert config.student.slots >= config.samples.most_regions
-
-
-def test_ablations_differ_in_one_thing() -> None:
-    """From `everything.yaml`; a finer grid has to do without the teacher's as well."""
-    base = read_config(CONFIGS / "ablations" / "everything.yaml", TrainConfig).model_dump()
-    changed = {}
-    for path in ABLATIONS:
-        values = read_config(path, TrainConfig).model_dump()
-        changed[path.stem] = [k for k in base if values[k] != base[k]]
-    assert changed.pop("everything") == []
-    assert sorted(changed.pop("cells_32")) == ["losses", "student"]
-    assert len(changed) >= 8
-    assert all(len(keys) == 1 for keys in changed.values())
-
-
-def test_the_tiny_configuration_needs_no_data() -> None:
-    assert read_config(CONFIGS / "tiny.yaml", TrainConfig).data.streets > 0
-
-
-WRONG = {
-    "steps: 3\nstepz: 4": "stepz: Extra inputs are not permitted",
-    "steps: 3\nstudent: {widht: 8}": "student.widht: Extra inputs are not permitted",
-    "steps: 3\nsamples: {grades: {sepia: 1}}": "samples.grades.sepia: Extra inputs are not permitted",
-    "steps: 3\nlosses: {swd: -1}": "losses.swd: Input should be greater than or equal to 0",
-    "steps: 3\nbatch: {graded: 0}": "batch.graded: Input should be greater than or equal to 1",
-    "steps: 3\nbatch: {taught: 2}": "expected data.targets and batch.taught either both or neither",
-    "steps: 0": "steps: Input should be greater than 0",
-    "": "steps: Field required",
-    "- 1": "the file: Input should be a valid dictionary",
-    "steps: [": "is not YAML",
-}
-
-
-@pytest.mark.parametrize("text", WRONG)
-def test_a_wrong_configuration_is_one_line_that_names_the_key(tmp_path: Path, text: str) -> None:
-    path = tmp_path / "wrong.yaml"
-    path.write_text(text)
-    with pytest.raises(HueglassError) as raised:
-        read_config(path, TrainConfig)
-    assert str(raised.value).startswith(f"{path}: ")
-    assert WRONG[text] in str(raised.value)
-    assert "\n" not in str(raised.value)
-
-
-def test_a_missing_configuration_is_wrong_use(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="no such file"):
-        read_config(tmp_path / "none.yaml", TrainConfig)
 
 
 def test_no_data_and_data_that_nobody_says_where_are_wrong_use() -> None:
