@@ -22,13 +22,13 @@ from hueglass.infer.model.manifest import (
     SEGMENTER,
     STUDENT,
     Manifest,
+    NamedShape,
     check_graph,
     read_manifest,
     twin,
 )
 from hueglass.infer.network.devices import Precision
 from hueglass.infer.network.onnx import OnnxGraph
-from hueglass.infer.network.tensors import NamedShape
 from hueglass.infer.regions.regions import no_regions
 from hueglass.train.student.network import StudentConfig
 from hueglass.train.student.weights import load_weights

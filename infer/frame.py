@@ -65,7 +65,7 @@ class Frame(Generic[AnyImage]):
     """One picture: `image` (H, W, 3) uint8 RGB in sRGB or a YuvImage, `time` in seconds from the start, `index` from 0.
 
     `duration` is how long it stays, in seconds; 0 if that is not known. The picture is as it is stored; `orientation`
-    is what turns it upright, 1 to 8 as in EXIF, 1 where it is upright already (see `thumbnail.upright`).
+    is what turns it upright, 1 to 8 as in EXIF, 1 where it is upright already (see `orientation.upright`).
     """
 
     image: AnyImage

@@ -73,7 +73,6 @@ def test_no_drawer_for_odds_and_ends() -> None:
 # ---- what holds it together
 
 
-@NOT_YET
 def test_imports_inside_infer_are_at_most_8_deep() -> None:
     longest = max((_chain(module) for module in _infer()), key=len)
     assert len(longest) <= 8, " -> ".join(longest)

@@ -15,9 +15,9 @@ from hueglass.infer.frame import AnyImage, Frame, YuvImage
 from hueglass.infer.media.info import VideoInfo
 from hueglass.infer.media.source import open_source
 from hueglass.infer.media.video_sink import Encoding, VideoSink
+from hueglass.infer.orientation import LYING, as_stored, upright
 from hueglass.infer.scene.clip import stylize_clip
 from hueglass.infer.scene.stylizer import Stylizer, StylizerSettings
-from hueglass.infer.thumbnail import LYING, as_stored, upright
 from hueglass.progress import progress_bar, warn
 
 from .looks import look_of

@@ -5,18 +5,17 @@ say which; where it does not, the matrix follows its size, as players do. Readin
 answer, so a frame that nobody touched comes back as it was.
 """
 
-from dataclasses import dataclass
-
 import av
 import numpy as np
-from av.video.reformatter import ColorPrimaries, ColorRange, ColorTrc, Interpolation, VideoReformatter
+from av.video.reformatter import ColorRange, ColorTrc, Interpolation, VideoReformatter
 
 from hueglass.infer.errors import HueglassError
 from hueglass.infer.frame import YuvImage
 
-BT709, BT470BG, SMPTE170M = 1, 5, 6
-"""Matrix numbers of ITU-T H.273, as in the files; the last two are both the matrix of BT.601."""
-_UNSPECIFIED = 2
+from .info import BT709, UNSPECIFIED, VideoColor
+
+BT470BG, SMPTE170M = 5, 6
+"""Matrix numbers of ITU-T H.273, as in the files; both are the matrix of BT.601."""
 _RGB = 0
 _RESERVED = {0, 3}
 # What swscale can convert. BT.2020 with constant luminance, YCgCo and ICtCp are not among them.
@@ -25,20 +24,6 @@ _PLANAR = ("yuv420p", "yuvj420p")
 _HDR = {ColorTrc.SMPTE2084.value: "PQ", ColorTrc.ARIB_STD_B67.value: "HLG"}
 # swscale's default is fast and wrong by up to 3 levels, darker by 1.4 on average; this is right to 1.
 _EXACT = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
-
-
-@dataclass(frozen=True)
-class VideoColor:
-    """H.273 numbers: `matrix` (never unspecified), `primaries` and `transfer` as tagged; `full_range`."""
-
-    matrix: int = BT709
-    full_range: bool = False
-    primaries: int = ColorPrimaries.UNSPECIFIED.value
-    transfer: int = ColorTrc.UNSPECIFIED.value
-
-    @property
-    def range(self) -> int:
-        return (ColorRange.JPEG if self.full_range else ColorRange.MPEG).value
 
 
 def frame_color(frame: av.VideoFrame) -> VideoColor:
@@ -50,14 +35,12 @@ def frame_color(frame: av.VideoFrame) -> VideoColor:
     if frame.color_trc in _HDR:
         raise HueglassError(f"is HDR ({_HDR[frame.color_trc]}), expected standard dynamic range")
     matrix = frame.colorspace
-    if matrix in (_UNSPECIFIED, _RGB):
+    if matrix in (UNSPECIFIED, _RGB):
         matrix = BT709 if frame.width >= 1280 or frame.height > 576 else SMPTE170M
     if matrix not in _MATRICES:
         raise HueglassError(f"has the colour matrix {matrix} of H.273, expected BT.601, BT.709 or BT.2020")
     full = frame.color_range == ColorRange.JPEG.value or frame.format.name.startswith("yuvj")
-    primaries, transfer = (
-        _UNSPECIFIED if tag in _RESERVED else tag for tag in (frame.color_primaries, frame.color_trc)
-    )
+    primaries, transfer = (UNSPECIFIED if tag in _RESERVED else tag for tag in (frame.color_primaries, frame.color_trc))
     return VideoColor(matrix, full, primaries, transfer)
 
 

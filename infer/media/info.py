@@ -4,9 +4,26 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 
-from hueglass.infer.thumbnail import LYING, orientation_of
+from hueglass.infer.orientation import LYING, orientation_of
 
-from .colour import VideoColor
+BT709 = 1
+"""The number of its matrix in ITU-T H.273."""
+UNSPECIFIED = 2
+
+
+@dataclass(frozen=True)
+class VideoColor:
+    """H.273 numbers: `matrix` (never unspecified), `primaries` and `transfer` as tagged; `full_range`."""
+
+    matrix: int = BT709
+    full_range: bool = False
+    primaries: int = UNSPECIFIED
+    transfer: int = UNSPECIFIED
+
+    @property
+    def range(self) -> int:
+        """libav's number for it."""
+        return 2 if self.full_range else 1
 
 
 @dataclass(frozen=True)

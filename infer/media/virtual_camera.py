@@ -7,7 +7,7 @@ import numpy as np
 
 from hueglass.infer.errors import HueglassError
 from hueglass.infer.frame import Frame, YuvImage
-from hueglass.infer.thumbnail import upright
+from hueglass.infer.orientation import upright
 from hueglass.infer.ycbcr import to_levels, to_rgb
 
 from .info import VideoInfo

@@ -9,7 +9,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 import hueglass.infer.models
 from hueglass.infer.errors import HueglassError, UsageError, first_problem
-from hueglass.infer.network.tensors import NamedShape
 from hueglass.infer.regions.regions import SLOTS
 
 FORMAT = 3
@@ -23,6 +22,10 @@ SEGMENTER = "segmenter.onnx"
 PORTABLE = "portable.onnx"
 """Frame to restyled frame in one graph, for other programs: nothing here runs it."""
 EMBEDDED = Path(hueglass.infer.models.__file__).parent
+
+
+NamedShape = tuple[int | str, ...]
+"""Of a tensor, as graph files have it: a name for a size left open."""
 
 
 class GraphFacts(BaseModel):

@@ -11,8 +11,6 @@ from hueglass.infer.errors import HueglassError
 
 TensorShape = tuple[int, ...]
 """-1 for a size left open."""
-NamedShape = tuple[int | str, ...]
-"""As graph files have it: a name for a size left open."""
 Profile = Mapping[str, tuple[TensorShape, TensorShape, TensorShape]]
 """By input name the smallest shape, the one to be fastest at, and the largest; for every input with open sizes."""
 KINDS: dict[str, np.dtype[Any]] = {

@@ -18,7 +18,7 @@ from hueglass.infer.frame import Frame, YuvImage
 from hueglass.infer.grid.bilateral import identity_grid
 from hueglass.infer.media.camera import Camera
 from hueglass.infer.model.look import Look
-from hueglass.infer.thumbnail import upright
+from hueglass.infer.orientation import upright
 
 from .fade import FADE_SECONDS
 from .stylizer import Stylizer

@@ -9,12 +9,12 @@ from hueglass.infer.grid.renderer import Renderer, choose_renderer
 from hueglass.infer.model.bundle import ModelBundle
 from hueglass.infer.model.look import Look, assign
 from hueglass.infer.network.devices import Device
+from hueglass.infer.orientation import stored_grid, upright
 from hueglass.infer.regions.region_smoother import RegionSmoother
 from hueglass.infer.regions.regions import Regions, confident, no_regions
 from hueglass.infer.regions.segmenter import Segmenter
 from hueglass.infer.regions.strength import Strength
 from hueglass.infer.smoothing import SECONDS
-from hueglass.infer.thumbnail import stored_grid, upright
 
 from .fade import Fade
 from .scene_cut import CutDetector

@@ -126,9 +126,9 @@ def test_regions_are_made_confident_as_python_does() -> None:
     wanted = [Regions(maps, names), confident(Regions(maps, names)), present(confident(Regions(maps, names)))]
     assert len(wanted[2].names) < 4
     script = """
-      const { named, believed, present } = await import(page + '/regions.js');
+      const { named, confident, present } = await import(page + '/regions.js');
       const found = [named(new Float32Array(bytes(given.scores).buffer), given.names)];
-      found.push(believed(found[0]));
+      found.push(confident(found[0]));
       found.push(present(found[1]));
       console.log(JSON.stringify(found.map(({ maps, names }) => ({ maps: text(maps), names }))));
     """

@@ -6,8 +6,9 @@ import pytest
 
 from hueglass.infer.frame import YuvImage
 from hueglass.infer.grid import bilateral
+from hueglass.infer.orientation import as_stored, orientation_of, stored_grid, upright
 from hueglass.infer.resize import resized_square
-from hueglass.infer.thumbnail import as_stored, orientation_of, stored_grid, thumbnail, upright
+from hueglass.infer.thumbnail import thumbnail
 from hueglass.infer.ycbcr import from_rgb, to_rgb
 
 ORIENTATIONS = range(1, 9)

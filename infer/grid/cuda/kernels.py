@@ -94,7 +94,7 @@ def render(
     """
     cupy = cupy_with_gpu()
     with _queued(cupy, stream):
-        batch = check_grid(cupy, grid, tables=1)
+        batch = check_grid(cupy, grid, 1, bilateral.MAX_CELLS)
         source = layout_of(cupy, image, "the frame", (*batch, "height", "width"), 3)
         out, target = layout_of_result(cupy, out, image, source, "the frame", 3)
         rows, width = image.shape[-3:-1]
@@ -118,7 +118,7 @@ def render_yuv420(
     cupy = cupy_with_gpu()
     names = ("luma", "chroma", "chroma")
     with _queued(cupy, stream):
-        batch = check_grid(cupy, grid, tables=2)
+        batch = check_grid(cupy, grid, 2, bilateral.MAX_CELLS)
         sources = [layout_of(cupy, planes[0], "luma", (*batch, "height", "width"))]
         rows, width = planes[0].shape[-2:]
         pairs, half = (rows + 1) // 2, (width + 1) // 2

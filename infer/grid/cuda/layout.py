@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from hueglass.infer.errors import HueglassError
-from hueglass.infer.grid import bilateral
 
 DeviceArray = Any
 """A cupy.ndarray. CuPy is optional and imported where it is used, so that its own types are not known here."""
@@ -91,11 +90,11 @@ def layout_of_result(
     return out, target
 
 
-def check_grid(cupy: ModuleType, grid: DeviceArray, tables: int) -> tuple[int, ...]:
-    """(frames,) of a batch, or (). `tables` is how many of them, a row of pixels each, a block makes of the grid."""
+def check_grid(cupy: ModuleType, grid: DeviceArray, tables: int, most: int) -> tuple[int, ...]:
+    """(frames,) of a batch, or (). `tables` is how many of them, a row of pixels each, a block makes of the grid;
+    `most`, how many cells an axis may have."""
     _check_array(cupy, grid, "the grid")
     *batch, gd, gh, gw, numbers = grid.shape if grid.ndim in (4, 5) else (0, 0, 0, 0)
-    most = bilateral.MAX_CELLS
     if grid.dtype != np.float32 or numbers != 12 or not all(1 <= n <= most for n in (gd, gh, gw)) or 0 in batch:
         wanted = f"float32 (depth, height, width, 12), each up to {most}, or a batch of these"
         raise HueglassError(f"the grid is {grid.dtype} {grid.shape}, expected {wanted}")

@@ -12,13 +12,13 @@ from hueglass.infer.grid.bilateral import blend, identity_grid
 from hueglass.infer.grid.cuda import kernels
 from hueglass.infer.model.bundle import ModelBundle
 from hueglass.infer.model.look import Look, embedded_looks, find_look, make_look
+from hueglass.infer.orientation import as_stored, upright
 from hueglass.infer.regions.masks import Mask, regions_of
 from hueglass.infer.regions.region_smoother import RegionSmoother
 from hueglass.infer.regions.regions import Regions, confident
 from hueglass.infer.regions.strength import Strength
 from hueglass.infer.scene.smoother import Smoother
 from hueglass.infer.scene.stylizer import Stylizer, StylizerSettings
-from hueglass.infer.thumbnail import as_stored, upright
 
 WARM, COLD = (225, 130, 50), (50, 110, 220)
 

@@ -2,7 +2,7 @@
 
 import * as ort from "../vendor/ort.wasm.min.mjs";
 
-import { assign, believed, named, NO_REGIONS, present } from "./regions.js";
+import { assign, confident, named, NO_REGIONS, present } from "./regions.js";
 
 const MAX_THREADS = 4;
 
@@ -40,11 +40,11 @@ export class Networks {
     return [this.manifest.depth, this.manifest.cells, this.manifest.cells, 12];
   }
 
-  /** The regions that a thumbnail of size x size x 3 bytes shows, as far as they are to be believed. */
+  /** The regions that a thumbnail of size x size x 3 bytes shows, as far as they are sure. */
   async segment(thumbnail) {
     if (this.segmenter === undefined) return NO_REGIONS;
     const { maps } = await this.segmenter.run({ thumbnail: this.#planar(thumbnail) });
-    return believed(named(maps.data, this.manifest.regions));
+    return confident(named(maps.data, this.manifest.regions));
   }
 
   /** Coefficients (Float32Array, C order) for a thumbnail of size x size x 3 bytes, its regions, and a look. */

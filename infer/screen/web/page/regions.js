@@ -26,7 +26,7 @@ export function named(scores, names) {
 }
 
 /** A segmenter's maps with the likelier regions made likelier still, and unsure pixels left to nobody. */
-export function believed({ maps, names }) {
+export function confident({ maps, names }) {
   const likeliest = overRegions(maps, names.length, Math.max);
   const squares = maps.map((value) => value * value);
   const totals = overRegions(squares, names.length, (sum, value) => sum + value);
