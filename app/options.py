@@ -121,13 +121,20 @@ class NetworkOptions(ModelOptions):
     precision: Annotated[Precision, PRECISION] = Precision.FP32
 
     def open_bundle(self, threads: int = 0, note: "Callable[[str], object] | None" = None) -> "ModelBundle":
-        """The bundle on its device, with so many threads (0: as many as there are cores); says which device that is,
-        where one was asked for: by `note`, or on stderr. Errors as `ModelBundle`."""
+        """The bundle on its device, with so many threads (0: as many as there are cores).
+
+        Where a device was asked for, says where it runs and what renders: by `note`, or on stderr. Errors as
+        `ModelBundle`.
+        """
         from hueglass.infer.model.bundle import ModelBundle
 
         bundle = ModelBundle(self.model_folder(), self.device.value, threads, self.precision.value)
         if self.device is not Device.CPU:
-            said = f"the network runs on {bundle.device}"
+            from hueglass.infer.scene.stylizer import renderer_of
+
+            said = (
+                f"the network runs on {bundle.device}, frames are rendered by the {renderer_of(bundle).name} renderer"
+            )
             print(f"hueglass: {said}", file=sys.stderr) if note is None else note(said)
         return bundle
 

@@ -43,25 +43,25 @@ def serve(server: WebServer, link: str, identity: Identity | None, open_browser:
 
 
 def build_server(
-    options: ServeOptions, bundle: ModelBundle, sight: StylizerSettings | None = None, page: Path = PAGE
+    options: ServeOptions, bundle: ModelBundle, settings: StylizerSettings | None = None, page: Path = PAGE
 ) -> tuple[WebServer, str, Identity | None]:
     """The server, listening already, the link to its page, and what it shows over TLS.
 
-    `sight` is how all clients are seen. On a host that others can reach the way is TLS, with the options' certificate
-    or one made on the spot, and the link holds a token. UsageError for missing packages, an unknown look, or a host and
-    port that cannot be had; HueglassError for broken files.
+    `settings` are how all clients are restyled. On a host that others can reach the way is TLS, with the options'
+    certificate or one made on the spot, and the link holds a token. UsageError for missing packages, an unknown look,
+    or a host and port that cannot be had; HueglassError for broken files.
     """
     require_packages()
     if options.key is not None and options.certificate is None:
         raise UsageError("--key without --certificate, expected both or neither")
-    files, sight = read_page(page), sight or StylizerSettings()
+    files, settings = read_page(page), settings or StylizerSettings()
     looks = [find_look(name, bundle.manifest) for name in options.look or embedded_looks()]
     names, identity = names_of(options.host), _identity(options)
     token = None if is_loopback(options.host) else new_token()
     hosts = frozenset({"localhost", "127.0.0.1", "::1", options.host.lower()})
     listening = listen(options.host, options.port)
-    shelf = Shelf(bundle, looks, street_picture(), sight.segmenter)
-    service = Service(PredictionQueue(bundle, sight), shelf, options.max_clients)
+    shelf = Shelf(bundle, looks, street_picture(), settings.segmenter)
+    service = Service(PredictionQueue(bundle, settings), shelf, options.max_clients)
     app = web_app(service, files, Access(token, hosts, identity is not None))
     server = WebServer(app, service, listening, identity)
     return server, link_to(names[0], server.port, token, identity is not None), identity

@@ -51,7 +51,7 @@ class NativeRenderer:
 
     @property
     def name(self) -> str:
-        return f"compiled ({native.paths()[0]})"
+        return f"compiled {native.paths()[0]}"
 
     def render(self, grid: np.ndarray, image: Image) -> Image:
         if isinstance(image, YuvImage):

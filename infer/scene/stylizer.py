@@ -57,7 +57,7 @@ class Stylizer:
     _found: tuple[float, Regions] | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        self.renderer = self.renderer or choose_renderer(Device(self.bundle.device).row.renders_on == "cuda")
+        self.renderer = self.renderer or renderer_of(self.bundle)
 
     def __call__(self, frame: Frame[AnyImage], regions: Regions | None = None) -> Frame[AnyImage]:
         """The frame in the light of the look; `regions` (over half a thumbnail) say what is sky and what is not."""
@@ -123,6 +123,11 @@ class Stylizer:
             regions = self.region_smoother.update(regions, time, fresh)
         self._found = (time, regions)
         return regions
+
+
+def renderer_of(bundle: ModelBundle) -> Renderer:
+    """The best renderer for frames whose networks run where the bundle's do."""
+    return choose_renderer(Device(bundle.device).row.renders_on == "cuda")
 
 
 @dataclass(frozen=True)

@@ -56,7 +56,7 @@ def show(camera: Camera, stylizer: Stylizer, looks: list[Look], how: Screening) 
             stack.callback(cv2.destroyAllWindows)
         stack.callback(recorder.stop)
         flicker = FlickerMeter(stack.enter_context(ThreadPoolExecutor(1)))
-        said = ("h: help", time.perf_counter())
+        said = _Said("h: help")
         while not view.quit and (how.seconds is None or camera.now < how.seconds):
             fresh = live.next(timeout=0.2)
             shown = fresh or shown
@@ -66,18 +66,31 @@ def show(camera: Camera, stylizer: Stylizer, looks: list[Look], how: Screening) 
                 for output in outputs:
                     output.add(shown.frame, image)
             if how.window:
-                lines = [f"{camera.lost}: waiting for it" if camera.lost else ""]
-                lines += [said[0]] if time.perf_counter() - said[1] < SAID_SECONDS else []
+                lines = [f"{camera.lost}: waiting for it" if camera.lost else "", said.text]
                 lines += [*meter.lines(), *flicker.lines()] if view.figures else []
                 _display(annotated(image, view, lines + (help_lines() if view.help else [])))
-                if (answer := on_key(cv2.waitKey(1), Desk(view, live, shown.frame, image, recorder))) is not None:
-                    said = (answer, time.perf_counter())
+                said.hear(on_key(cv2.waitKey(1), Desk(view, live, shown.frame, image, recorder)))
                 view.quit |= cv2.getWindowProperty(TITLE, cv2.WND_PROP_VISIBLE) < 1
             if fresh is not None:
                 meter.add(shown, camera.now)
                 if view.figures:
                     flicker.add(shown)
     return meter.lines()
+
+
+class _Said:
+    """What the last key said, for a while."""
+
+    def __init__(self, text: str) -> None:
+        self.hear(text)
+
+    def hear(self, text: str | None) -> None:
+        if text is not None:
+            self._text, self._since = text, time.perf_counter()
+
+    @property
+    def text(self) -> str:
+        return self._text if time.perf_counter() - self._since < SAID_SECONDS else ""
 
 
 def _first(live: Live) -> Shown:

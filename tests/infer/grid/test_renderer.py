@@ -73,7 +73,7 @@ def test_every_renderer_refuses_what_is_no_frame(each: Any) -> None:
 
 @compiled
 def test_the_best_that_is_here_is_chosen_and_named(on_cpu: Any) -> None:
-    assert choose_renderer().name == f"compiled ({native.paths()[0]})"
+    assert choose_renderer().name == f"compiled {native.paths()[0]}"
     assert choose_renderer(on_gpu=True).name == "CUDA"
 
 
