@@ -52,6 +52,11 @@ def _failed(store: Path) -> dict[str, str]:
     return {json.loads(line)["name"]: json.loads(line)["reason"] for line in lines}
 
 
+def _but_for_minutes(errors: str) -> str:
+    """Without the lines that a run writes once a minute: on a machine with other work it may take that long."""
+    return re.sub(r"(?m)^\d+ of \d+ targets, [01] failed, \d+\.\d a minute, \d+ minutes left\n", "", errors)
+
+
 def _once(find: Callable[[], Iterable[int]]) -> tuple[threading.Thread, list[int]]:
     """A thread that kills the first process that is found."""
     killed: list[int] = []
@@ -84,7 +89,7 @@ def test_a_worker_that_is_killed_costs_nothing(world: World, run: Callable, tmp_
     assert len(killed) == 1
     assert outcome.status == 0
     assert outcome.out == f"{store}: {GOOD} targets, 1 failed (see failures.jsonl)\n"
-    assert outcome.err == ""
+    assert _but_for_minutes(outcome.err) == ""
     assert names_of(store) == EVERYTHING
     assert list(_failed(store)) == [BAD]
     assert "broken.png: " in _failed(store)[BAD]
@@ -142,7 +147,7 @@ def test_a_run_interrupted_at_several_moments_goes_on_where_it_was(world: World,
     assert done.returncode == 0, done.stderr
     interrupted, *killed, said = done.stdout.splitlines()
     assert interrupted == "130 0"
-    assert done.stderr == "hueglass: interrupted, nothing half-written was left behind\n"
+    assert _but_for_minutes(done.stderr) == "hueglass: interrupted, nothing half-written was left behind\n"
     assert [line.split()[:2] for line in killed] == [[str(m), "True"] for m in moments]
     assert said == f"{store}: {GOOD} targets, 1 failed (see failures.jsonl)"
     assert names_of(store) == EVERYTHING
@@ -309,7 +314,7 @@ def test_a_ray_cluster_does_the_same_work(
         outcome = run(*world.command(store, "--ray", address))
         thread.join()
         cluster.communicate("", timeout=60)
-    assert (outcome.status, outcome.err) == (0, "")
+    assert (outcome.status, _but_for_minutes(outcome.err)) == (0, "")
     assert len(killed) == 1
     # Before that Ray itself says that a process died.
     assert outcome.out.splitlines()[-1] == f"{store}: {GOOD} targets, 1 failed (see failures.jsonl)"
