@@ -6,7 +6,7 @@ SECONDS = 0.35
 """Time constant of the coefficients' average, unless told otherwise."""
 AHEAD = 0.25
 """How far clips are looked ahead, unless told otherwise."""
-MOST_SECONDS, MOST_AHEAD = 60.0, 2.0
+MOST_SECONDS, MOST_AHEAD = 60, 2
 
 
 def checked_smoothing(seconds: float) -> float:

@@ -9,7 +9,7 @@ import typer
 
 from hueglass.infer.errors import UsageError
 from hueglass.infer.media.codecs import Codec
-from hueglass.infer.smoothing import AHEAD
+from hueglass.infer.smoothing import AHEAD, MOST_AHEAD
 from hueglass.options import FrameOptions, MotionOptions, StyleOptions
 from hueglass.process import use_one_heap
 
@@ -19,7 +19,7 @@ class VideoOptions(MotionOptions, FrameOptions, StyleOptions):
     """How clips are converted. It pickles, so that other machines can work by it."""
 
     ahead: Annotated[
-        float, typer.Option(min=0, max=2, help="Seconds by which light is seen before it falls; 0: as live.")
+        float, typer.Option(min=0, max=MOST_AHEAD, help="Seconds by which light is seen before it falls; 0: as live.")
     ] = AHEAD
     codec: Annotated[Codec | None, typer.Option(help="The container's own if left out.")] = None
     crf: Annotated[int | None, typer.Option(min=0, max=63, help="Quality: lower is better and larger.")] = None
