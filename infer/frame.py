@@ -54,7 +54,8 @@ class YuvImage:
         red, blue = 2 - 2 * kr, 2 - 2 * kb
         matrix = np.array([[1, 0, red], [1, -kb * blue / (1 - kr - kb), -kr * red / (1 - kr - kb)], [1, blue, 0]])
         matrix = matrix / (luma_range, chroma_range, chroma_range)
-        return np.c_[matrix, -matrix @ (black, 128, 128)]
+        with_offset: np.ndarray = np.c_[matrix, -matrix @ (black, 128, 128)]
+        return with_offset
 
 
 AnyImage = TypeVar("AnyImage", bound=np.ndarray | YuvImage, covariant=True)

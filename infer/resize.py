@@ -19,11 +19,13 @@ def resized_square(image: np.ndarray, size: int) -> np.ndarray:
     mean over the exact area, and up to five times faster.
     """
     if min(image.shape[:2]) <= size:
-        return cv2.resize(image, (size, size), interpolation=cv2.INTER_LINEAR)
+        grown: np.ndarray = cv2.resize(image, (size, size), interpolation=cv2.INTER_LINEAR)
+        return grown
     while min(image.shape[:2]) >= 4 * size:
         image = cv2.resize(image, (image.shape[1] // 2, image.shape[0] // 2), interpolation=cv2.INTER_AREA)
     twice = cv2.resize(image, (2 * size, 2 * size), interpolation=cv2.INTER_LINEAR)
-    return cv2.resize(twice, (size, size), interpolation=cv2.INTER_AREA)
+    averaged: np.ndarray = cv2.resize(twice, (size, size), interpolation=cv2.INTER_AREA)
+    return averaged
 
 
 def fitted(image: np.ndarray, side: int, least: int = 1) -> np.ndarray:
@@ -31,4 +33,5 @@ def fitted(image: np.ndarray, side: int, least: int = 1) -> np.ndarray:
     height, width = image.shape[:2]
     scale = min(1.0, side / max(height, width))
     size = (max(least, round(width * scale)), max(least, round(height * scale)))
-    return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    averaged: np.ndarray = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    return averaged

@@ -33,10 +33,11 @@ def from_rgb(colours: np.ndarray, matrix: int = 1, full_range: bool = False) -> 
 
 def to_levels(levels: np.ndarray) -> np.ndarray:
     """Numbers in [0, 255], rounded and clipped to uint8."""
-    return np.floor(np.clip(levels, 0, 255) + 0.5).astype(np.uint8)
+    rounded: np.ndarray = np.floor(np.clip(levels, 0, 255) + 0.5).astype(np.uint8)
+    return rounded
 
 
 def _colours(planes: Planes, image: YuvImage) -> np.ndarray:
     """sRGB (H, W, 3) in [0, 1] of three planes of one size, with the matrix and range of `image`."""
-    colours = cv2.transform(cv2.merge(planes).astype(np.float32), image.rgb_matrix)
+    colours: np.ndarray = cv2.transform(cv2.merge(planes).astype(np.float32), image.rgb_matrix)
     return np.clip(colours, 0, 1, out=colours)

@@ -19,8 +19,8 @@ from hueglass.infer.files import make_folder
 from hueglass.infer.frame import Frame
 from hueglass.infer.grid.cpu import native
 from hueglass.infer.media.images import write_image
+from hueglass.infer.media.info import VideoInfo
 from hueglass.infer.media.video_sink import VideoSink
-from hueglass.infer.media.video_source import VideoInfo
 from hueglass.infer.model.bundle import ModelBundle
 from hueglass.infer.model.look import embedded_looks, find_look
 from hueglass.infer.regions.masks import Mask, regions_of

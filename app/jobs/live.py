@@ -10,7 +10,8 @@ from hueglass.infer.media.sink import VIRTUAL_CAMERA
 from hueglass.infer.media.source import open_source
 from hueglass.infer.model.look import embedded_looks
 from hueglass.infer.scene.stylizer import StylizerSettings
-from hueglass.infer.screen.window.window import RATE, Screening, show
+from hueglass.infer.screen.window.recorder import RATE
+from hueglass.infer.screen.window.window import Screening, show
 
 from .looks import look_of
 

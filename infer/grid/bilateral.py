@@ -42,7 +42,8 @@ def check_coefficients(grid: np.ndarray) -> np.ndarray:
 
 def blend(a: np.ndarray, b: np.ndarray, t: float) -> np.ndarray:
     """(1 - t) a + t b. Strength is `blend(identity_grid(g.shape), g, strength)`; so is smoothing in time."""
-    return a + np.float32(t) * (b - a)
+    between: np.ndarray = a + np.float32(t) * (b - a)
+    return between
 
 
 def guide_map(image: np.ndarray) -> np.ndarray:
@@ -72,20 +73,25 @@ def slice_grid(grid: np.ndarray, guide: np.ndarray, rows: slice = slice(None), h
     def plane(z: np.ndarray) -> np.ndarray:
         top = grid[z, y0, x0] * (1 - fx) + grid[z, y0, x1] * fx
         bottom = grid[z, y1, x0] * (1 - fx) + grid[z, y1, x1] * fx
-        return top * (1 - fy) + bottom * fy
+        sliced: np.ndarray = top * (1 - fy) + bottom * fy
+        return sliced
 
-    return plane(z0) * (1 - fz) + plane(z1) * fz
+    matrices: np.ndarray = plane(z0) * (1 - fz) + plane(z1) * fz
+    return matrices
 
 
 def apply_affine(matrices: np.ndarray, image: np.ndarray) -> np.ndarray:
     """Each pixel (H, W, 3) through its own 3x4 matrix (H, W, 12), not clipped."""
     m = matrices.reshape(*matrices.shape[:-1], 3, 4)
-    return np.einsum("...ij,...j->...i", m[..., :3], image) + m[..., 3]
+    colours: np.ndarray = np.einsum("...ij,...j->...i", m[..., :3], image) + m[..., 3]
+    return colours
 
 
 def slice_colours(grid: np.ndarray, colours: np.ndarray, rows: slice = slice(None), height: int = 0) -> np.ndarray:
     """Slice and apply: sRGB (h, W, 3) in [0, 1] through the grid, clipped to [0, 1]; `rows` as in `slice_grid`."""
-    return np.clip(apply_affine(slice_grid(grid, guide_map(colours), rows, height), colours), 0, 1)
+    through = apply_affine(slice_grid(grid, guide_map(colours), rows, height), colours)
+    clipped: np.ndarray = np.clip(through, 0, 1)
+    return clipped
 
 
 def render(grid: np.ndarray, image: np.ndarray) -> np.ndarray:

@@ -26,4 +26,5 @@ class NumpyRenderer:
     def to_rgb(self, grid: np.ndarray, image: Any) -> np.ndarray:
         if isinstance(image, YuvImage):
             return yuv.render_to_rgb(bilateral.check_coefficients(grid), image)
-        return self.render(grid, image)
+        rendered: np.ndarray = self.render(grid, image)
+        return rendered

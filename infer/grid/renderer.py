@@ -61,7 +61,7 @@ class NativeRenderer:
     def to_rgb(self, grid: np.ndarray, image: Image) -> np.ndarray:
         if isinstance(image, YuvImage):
             return native.render_to_rgb(grid, image, self._threads)
-        return self.render(grid, image)
+        return native.render(grid, image, threads=self._threads)
 
 
 class CudaRenderer:

@@ -56,7 +56,8 @@ def read_image(path: str | os.PathLike[str]) -> np.ndarray:
         pixels = cv2.convertScaleAbs(pixels, alpha=1 / 257)
     if pixels.dtype != np.uint8:
         raise HueglassError(f"{path}: has {pixels.dtype} samples, expected 8 or 16 bits")
-    return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
+    image: np.ndarray = cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
+    return image
 
 
 def write_image(path: str | os.PathLike[str], image: np.ndarray) -> None:

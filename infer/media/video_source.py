@@ -43,7 +43,7 @@ class VideoSource:
         try:
             self._stream = self._picture_stream()
             self._origin = round(clock_origin(self._container) / self._stream.time_base)
-            self._expected = self._stream.frames
+            self._expected: int = self._stream.frames
             self._rate = self._stream.average_rate or Fraction(25)
             self._shown = self._skipped = self._errors = 0
             self._last_pts: int | None = None

@@ -90,4 +90,5 @@ class ModelBundle:
 
 def planar(image: np.ndarray) -> np.ndarray:
     """A picture (H, W, 3) uint8 as graphs take it: (1, 3, H, W) float32 in [0, 1]."""
-    return cv2.dnn.blobFromImage(image, 1 / 255)
+    blob: np.ndarray = cv2.dnn.blobFromImage(image, 1 / 255)
+    return blob

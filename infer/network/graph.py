@@ -45,7 +45,8 @@ def open_graph(path: Path, device: str = "cpu", threads: int = 0, profile: Profi
     """
     chosen = known_device(device)
     if chosen is not Device.AUTO:
-        return _runner(chosen).open_on(chosen, path, threads, profile)
+        graph: Graph = _runner(chosen).open_on(chosen, path, threads, profile)
+        return graph
     existing_file(path)
     for better in BEST_FIRST:
         if _runner(better).missing(better) is None:

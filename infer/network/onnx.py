@@ -73,7 +73,7 @@ class OnnxGraph:
     def inputs(self) -> list[GraphInput]:
         """What has to be given, in the order of the file."""
 
-        def sizes(shape: list) -> tuple[int | None, ...]:
+        def sizes(shape: list[int | str | None]) -> tuple[int | None, ...]:
             return tuple(n if isinstance(n, int) else None for n in shape)
 
         return [GraphInput(x.name, x.type, sizes(x.shape)) for x in self._session.get_inputs()]
@@ -81,7 +81,8 @@ class OnnxGraph:
     def __call__(self, /, **inputs: np.ndarray) -> np.ndarray:  # an input of a stranger's graph may be named "self"
         with runtime_errors(self._path, self.device):
             if self._bound is None:
-                return self._session.run(None, inputs)[0]
+                output: np.ndarray = self._session.run(None, inputs)[0]
+                return output
             # What is copied into place is not looked at: doubles would be read as floats.
             check_inputs(self._path, self.inputs, inputs)
             return self._bound(inputs)
@@ -115,7 +116,8 @@ class _Bound:
         for name, value in self._inputs.items():
             value.update_inplace(np.ascontiguousarray(inputs[name]))
         self._session.run_with_iobinding(self._binding)
-        return self._output.numpy()
+        output: np.ndarray = self._output.numpy()
+        return output
 
 
 def _runtime_with(device: Device) -> Any:

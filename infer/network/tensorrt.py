@@ -60,7 +60,7 @@ class TensorRtGraph:
             for name, array in inputs.items():
                 source = np.ascontiguousarray(array)
                 self._buffer(name, source.shape, source.dtype).set(source, stream=self._stream)
-            result = self._run(inputs).get(stream=self._stream)
+            result: np.ndarray = self._run(inputs).get(stream=self._stream)
             self._stream.synchronize()  # CuPy before 13 leaves it to its callers
             return result
 

@@ -117,7 +117,7 @@ def _major(trt: ModuleType) -> int:
 def _log(trt: ModuleType) -> Any:
     """What TensorRT logs into. There is one for a process: TensorRT keeps the first that it is given, for good."""
 
-    class Log(trt.ILogger):  # type: ignore[name-defined]
+    class Log(trt.ILogger):  # type: ignore[misc, name-defined]
         def __init__(self) -> None:
             trt.ILogger.__init__(self)
             self.errors: list[str] = []

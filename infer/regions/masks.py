@@ -85,8 +85,9 @@ def _read_indexed(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
 def _grey_numbers(frame: av.VideoFrame) -> np.ndarray:
     """Grey values (H, W) uint8. 16-bit files hold either small numbers or 8-bit ones times 257."""
     if not frame.format.name.startswith("gray16"):
-        return frame.to_ndarray(format="gray")
-    numbers = frame.to_ndarray()
+        grey: np.ndarray = frame.to_ndarray(format="gray")
+        return grey
+    numbers: np.ndarray = frame.to_ndarray()
     return (numbers if numbers.max() < 256 else numbers // 257).astype(np.uint8)
 
 

@@ -77,7 +77,7 @@ class Segmenter:
         if thumbnail.shape[:2] != self.size:
             way = cv2.INTER_AREA if min(thumbnail.shape[:2]) > max(self.size) else cv2.INTER_LINEAR
             thumbnail = cv2.resize(thumbnail, self.size[::-1], interpolation=way)
-        planar = cv2.dnn.blobFromImage(thumbnail, 1 / 255, mean=[255 * m for m in self.mean])
+        planar: np.ndarray = cv2.dnn.blobFromImage(thumbnail, 1 / 255, mean=[255 * m for m in self.mean])
         if self.deviation != (1.0, 1.0, 1.0):
             planar /= np.array(self.deviation, np.float32)[:, None, None]
         return planar
@@ -91,7 +91,8 @@ def find_regions(segmenter: Segmenter, thumbnail: np.ndarray) -> Regions:
 def _checked_scores(path: Path, output: object) -> np.ndarray:
     """Without the batch, and float32 unless they are class numbers."""
     if isinstance(output, np.ndarray) and output.ndim in (3, 4) and len(output) == 1 and output.size:
-        scores, numbers = output[0], output.dtype.kind in "iu"
+        scores: np.ndarray = output[0]
+        numbers = output.dtype.kind in "iu"
         if numbers and output.shape[1] == 1 and output.ndim == 4:
             scores = scores[0]
         small = max(scores.shape[-2:]) <= MAX_SIDE
@@ -125,15 +126,18 @@ def region_maps(scores: np.ndarray, membership: np.ndarray, size: int, softmax: 
 def _added(scores: np.ndarray, membership: np.ndarray, softmax: bool) -> np.ndarray:
     """Probabilities (n, pixels) of regions from the scores (C, pixels) of classes."""
     if not softmax:
-        return np.maximum(_sums(scores, membership), 0)
+        added: np.ndarray = np.maximum(_sums(scores, membership), 0)
+        return added
     weights = scores - scores.max(0)
     np.exp(weights, out=weights)
-    return _sums(weights, membership) / weights.sum(0)
+    probabilities: np.ndarray = _sums(weights, membership) / weights.sum(0)
+    return probabilities
 
 
 def _sums(scores: np.ndarray, membership: np.ndarray) -> np.ndarray:
     """`membership` @ `scores`, without BLAS: its threads spin for 20 ms after a product, on the networks' cores."""
     rows = membership > 0
     if (rows.sum(1) == 1).all():  # the bundle's: each class is a region
-        return scores[rows.argmax(1)]
+        chosen: np.ndarray = scores[rows.argmax(1)]
+        return chosen
     return np.stack([scores[row].sum(0) for row in rows])

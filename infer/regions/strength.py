@@ -45,7 +45,8 @@ class Strength:
         if wanted.min() == wanted.max() == self.everywhere:
             return coefficients if self.everywhere == 1 else blend(identity, coefficients, self.everywhere)
         strengths = at_vertices(wanted, thumbnail, coefficients.shape[:3])
-        return identity + strengths[..., None] * (coefficients - identity)
+        weighted: np.ndarray = identity + strengths[..., None] * (coefficients - identity)
+        return weighted
 
 
 def at_vertices(values: np.ndarray, thumbnail: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
@@ -65,4 +66,5 @@ def at_vertices(values: np.ndarray, thumbnail: np.ndarray, shape: tuple[int, ...
         for value in (np.tile(values.ravel(), 2), np.ones(2 * side * side))
     ]
     above, mass = (t + _NEIGHBOURS * t.sum(0) for t in totals)
-    return (above / np.maximum(mass, 1e-9)).reshape(shape).astype(np.float32)
+    means: np.ndarray = (above / np.maximum(mass, 1e-9)).reshape(shape).astype(np.float32)
+    return means

@@ -56,9 +56,11 @@ def _standardised(thumbnail: np.ndarray) -> np.ndarray:
     small = cv2.resize(thumbnail, (SIZE, SIZE), interpolation=cv2.INTER_AREA)
     grey = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY).astype(np.float32)
     # What is added keeps a flat picture from dividing by 0; much more would take a low contrast for a change.
-    return (grey - grey.mean()) / (grey.std() + 0.2)
+    standardised: np.ndarray = (grey - grey.mean()) / (grey.std() + 0.2)
+    return standardised
 
 
 def _histogram(thumbnail: np.ndarray) -> np.ndarray:
     counts = cv2.calcHist([thumbnail], [0, 1, 2], None, [BINS] * 3, [0, 256] * 3)
-    return cv2.GaussianBlur(counts.reshape(BINS * BINS, BINS), (3, 3), 0).ravel() / counts.sum()
+    shares: np.ndarray = cv2.GaussianBlur(counts.reshape(BINS * BINS, BINS), (3, 3), 0).ravel() / counts.sum()
+    return shares

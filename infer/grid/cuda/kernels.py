@@ -77,7 +77,8 @@ def on_device(array: np.ndarray) -> DeviceArray:
 
 def on_host(array: DeviceArray) -> np.ndarray:
     """A copy of an array of the device."""
-    return cupy_with_gpu().asnumpy(array)
+    copy: np.ndarray = cupy_with_gpu().asnumpy(array)
+    return copy
 
 
 def render(

@@ -53,4 +53,5 @@ def result_message(result: Result) -> bytes:
 
 def half_floats(grid: np.ndarray) -> bytes:
     """Coefficients as little-endian half floats in C order; what does not fit becomes the largest that does."""
-    return np.clip(grid, -HALF_MAX, HALF_MAX).astype("<f2").tobytes()
+    halves: np.ndarray = np.clip(grid, -HALF_MAX, HALF_MAX).astype("<f2")
+    return halves.tobytes()

@@ -118,7 +118,7 @@ def _server_class() -> type[Any]:
     """uvicorn's server, whose end by a signal is no error, and waits for nobody who does not read."""
     import uvicorn
 
-    class Server(uvicorn.Server):
+    class Server(uvicorn.Server):  # type: ignore[misc]  # uvicorn's types are not read
         def __init__(self, config: uvicorn.Config, service: "Service") -> None:
             super().__init__(config)
             self._service = service
@@ -154,7 +154,7 @@ def _http_protocol() -> type[Any]:
     """uvicorn's HTTP, which does not wait for ever for a first request."""
     from uvicorn.protocols.http.h11_impl import H11Protocol
 
-    class Protocol(H11Protocol):
+    class Protocol(H11Protocol):  # type: ignore[misc]  # uvicorn's types are not read
         def connection_made(self, transport: Any) -> None:
             super().connection_made(transport)
             self._patience = self.loop.call_later(REQUEST_SECONDS, self._cut_off)
@@ -179,7 +179,7 @@ def _websocket_protocol() -> type[Any]:
     from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
     from websockets.exceptions import InvalidState
 
-    class Protocol(WebSocketsSansIOProtocol):
+    class Protocol(WebSocketsSansIOProtocol):  # type: ignore[misc]  # uvicorn's types are not read
         def connection_made(self, transport: Any) -> None:
             super().connection_made(transport)
             self.app_state: dict[str, Any] = {**self.app_state, "drop": transport.abort}

@@ -19,7 +19,8 @@ def arranged(shown: Shown, view: View) -> np.ndarray:
 
 def split_column(view: View, image: np.ndarray) -> int:
     """Where the original ends, in pixels."""
-    return round((view.split or 0.0) * image.shape[1])
+    width: int = image.shape[1]
+    return round((view.split or 0.0) * width)
 
 
 def annotated(image: np.ndarray, view: View, lines: list[str]) -> np.ndarray:
