@@ -1,8 +1,8 @@
 """The two machines on which the CUDA renderer is tested.
 
 Where CuPy has a device, the real thing runs there (marked gpu). Everywhere, the same render.cu is compiled for the CPU
-(see cuda_on_cpu.h) and called through the same kernels.py, with as much of CuPy as that uses made of numpy. A CPU shows
-neither the speed nor what comes of threads in lockstep.
+(see cuda_on_cpu.cpp) and called through the same kernels.py, with as much of CuPy as that uses made of numpy. A CPU
+shows neither the speed nor what comes of threads in lockstep.
 """
 
 from typing import Any

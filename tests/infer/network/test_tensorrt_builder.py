@@ -10,7 +10,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 from support.fake_cupy import FakeCupy, Machine
-from support.fake_tensorrt import TIMINGS, fake_tensorrt
+from support.fake_tensorrt import TIMINGS, FakeTensorRt
 from support.graphs import OPEN, PROFILE, REMEDY, small_graph
 
 from hueglass.infer.errors import HueglassError, UsageError
@@ -143,10 +143,10 @@ def test_errors_are_those_of_the_last_try(graph: Path, machine: Machine) -> None
 def test_the_stand_ins_are_strict(monkeypatch: pytest.MonkeyPatch, graph: Path) -> None:
     """What code for TensorRT gets wrong most often is noticed here."""
     machine = Machine()
-    eleven, cupy = fake_tensorrt("11.4", machine), FakeCupy(machine)
+    eleven, cupy = FakeTensorRt("11.4", machine), FakeCupy(machine)
     assert not hasattr(eleven.BuilderFlag, "FP16")
     assert not hasattr(eleven.NetworkDefinitionCreationFlag, "EXPLICIT_BATCH")
-    ten = fake_tensorrt("10.13", machine)
+    ten = FakeTensorRt("10.13", machine)
     log = ten.ILogger()
     builder = ten.Builder(log)
     log.log = lambda severity, message: messages.append(message)  # type: ignore[attr-defined]
