@@ -89,12 +89,12 @@ class _Crew(Generic[Item, Result]):
         try:
             ours, theirs = context.Pipe()
             process = context.Process(target=_work, args=(theirs,), daemon=True)
-            with _heritage():
+            with _interrupt_later(), _heritage():
                 process.start()
+                self.processes[ours] = process
         except OSError as error:
             raise HueglassError(f"a process to work in cannot be started: {error.strerror}") from None
         theirs.close()  # else the end of the process would not show
-        self.processes[ours] = process
         return ours
 
     def _end(self, *lines: Connection) -> None:
@@ -106,6 +106,25 @@ class _Crew(Generic[Item, Result]):
 
     def close(self) -> None:
         self._end(*self.processes)
+
+
+@contextmanager
+def _interrupt_later() -> Iterator[None]:
+    """Holds Ctrl-C back: a process that is left half started ends with a traceback.
+
+    No mask does it: the signal then goes to a thread of numpy's, and Python interrupts its first thread all the same.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    held: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _: held.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if held:
+            signal.raise_signal(signal.SIGINT)
 
 
 @contextmanager
