@@ -16,6 +16,7 @@ from typing import IO, Any
 from hueglass.infer.errors import HueglassError, UsageError
 from hueglass.infer.files import disk_errors, whole_file
 
+from .store_folder import identify, locked
 from .targets import add_members, decode, read_provenance, read_tar, shards
 
 SHARD = 64
@@ -36,9 +37,9 @@ class Store:
         self.folder, self.pending = folder, folder / "pending"
         with disk_errors(folder):
             self.pending.mkdir(parents=True, exist_ok=True)
-            self._lock = _locked(folder / "lock")
+            self._lock = locked(folder / "lock")
         try:
-            self._identify(identity)
+            identify(folder / "store.json", identity, "targets")
             for left in [*folder.glob(".*.part.*"), *self.pending.glob(".*.part.*")]:
                 left.unlink(missing_ok=True)
             self.done, self._waiting = self._finished()
@@ -85,21 +86,6 @@ class Store:
     @property
     def _failures_path(self) -> Path:
         return self.folder / "failures.jsonl"
-
-    def _identify(self, identity: dict[str, Any]) -> None:
-        path = self.folder / "store.json"
-        if not path.exists():
-            with whole_file(path) as temporary:
-                temporary.write_text(json.dumps(identity, indent=2) + "\n")
-            return
-        wanted = json.loads(json.dumps(identity))
-        try:
-            there = dict(json.loads(path.read_bytes()).items())
-        except (OSError, ValueError, AttributeError):
-            raise HueglassError(f"{path}: cannot be read, expected what the targets are made with") from None
-        differing = [key for key in {**wanted, **there} if there.get(key) != wanted.get(key)]
-        if differing:
-            raise UsageError(f"{self.folder}: its targets were made with another {differing[0]}, expected a new folder")
 
     def _finished(self) -> tuple[dict[str, Any], list[str]]:
         """The pairs of all targets by name; names of those that wait to be packed, oldest first."""
@@ -159,16 +145,3 @@ def _is_whole(path: Path) -> bool:
         return [decode(name, members).name for name, members in read_tar(path)] == [path.stem]
     except HueglassError:
         return False
-
-
-def _locked(path: Path) -> IO[str]:
-    """The lock of a store; the system lets go of it when the process ends, however it ends."""
-    import fcntl
-
-    file = open(path, "a")  # noqa: SIM115
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        file.close()
-        raise UsageError(f"{path.parent}: another process is writing to it, expected it for one alone") from None
-    return file
