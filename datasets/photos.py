@@ -52,22 +52,37 @@ def load_photos(folder: Path, side: int, camvid: Relabel = camvid_regions) -> li
     A folder with a neighbour of the same name and "_label" is a CamVid split: its labels come along, read by `camvid`,
     and so do those of `photo_labels.npz`. UsageError if the folder is missing or holds no picture.
     """
+
+    def load(path: Path) -> Photo:
+        return _load(path, side, drawn_labels(path, camvid), _label_folder(path).is_dir())
+
+    with ThreadPoolExecutor() as pool:
+        return list(pool.map(load, picture_files(folder)))
+
+
+def picture_files(folder: Path) -> list[Path]:
+    """Every picture below a folder, sorted. UsageError if the folder is missing or holds none."""
     if not folder.is_dir():
         raise UsageError(f"{folder}: no such folder, expected a folder of photographs")
     files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in READ_SUFFIXES)
     if not files:
         raise UsageError(f"{folder}: holds no photograph ({', '.join(sorted(READ_SUFFIXES))})")
-    split = folder.with_name(folder.name + "_label")
-    filmed = split.is_dir()
-    drawn = {} if filmed else photo_labels()
+    return files
 
-    def load(path: Path) -> Photo:
-        if filmed:
-            return _load(path, side, camvid(read_labels(split / f"{path.stem}.png")), filmed)
-        return _load(path, side, drawn.get(f"{path.parent.name}/{path.stem}"), filmed)
 
-    with ThreadPoolExecutor() as pool:
-        return list(pool.map(load, files))
+def drawn_labels(path: Path, camvid: Relabel = camvid_regions) -> np.ndarray | None:
+    """What people named in the picture at `path`, uint8 at a size of its own; None where nobody did.
+
+    Those of a frame of CamVid lie beside its folder; the others are `photo_labels.npz`.
+    """
+    split = _label_folder(path)
+    if split.is_dir():
+        return camvid(read_labels(split / f"{path.stem}.png"))
+    return photo_labels().get(f"{path.parent.name}/{path.stem}")
+
+
+def _label_folder(path: Path) -> Path:
+    return Path(f"{path.parent.resolve()}_label")
 
 
 def _load(path: Path, side: int, labels: np.ndarray | None, filmed: bool) -> Photo:
