@@ -19,6 +19,7 @@ from .evaluate.run import run as evaluate_run
 from .evaluate.segmenter import segmenter as evaluate_segmenter
 from .evaluate.video import video as evaluate_video
 from .export import export
+from .label import label
 from .live import live
 from .look.cube import cube
 from .look.list import list_looks
@@ -45,6 +46,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "teach": teach,
     "pairs": pairs,
     "targets": targets,
+    "label": label,
     "train": train,
     "export": export,
     "verify": verify,
