@@ -2,8 +2,8 @@
 
 Each errs in its own way: MOSAIC knows no "other", DeepLab few persons, the embedded segmenter few rooms. A weight for
 each teacher and region, never below zero, says how far it is believed there (stacked regressions: Breiman 1996). One
-that knows a single region, and calls a bear a person, confirms rather than votes: its word is multiplied in (Hinton
-2002, products of experts). What people named themselves stands above all of them.
+that knows a single region, calls a bear a person and sees nobody far away, confirms rather than votes: its word is
+multiplied in (Hinton 2002, products of experts) where that is more. What people named themselves stands above all.
 """
 
 from collections.abc import Sequence
@@ -100,8 +100,9 @@ class Ensemble:
 def combined(maps: np.ndarray, belief: Belief) -> np.ndarray:
     """What teachers say, (teachers, 8, ...), as one: (8, ...) float32, summing to 1 everywhere.
 
-    The weighted sum, scaled to 1; then a region that has powers is the product of its sum and of what its teachers say,
-    each to its power, and the others share the rest. Where nobody who is believed says anything it is "other".
+    The weighted sum, scaled to 1; then a region that has powers becomes the product of its sum and of what its teachers
+    say, each to its power, where that is more, and the others share the rest. Where nobody who is believed says
+    anything it is "other".
     """
     summed = np.einsum("tr,tr...->r...", belief.weights, maps, dtype=np.float32)
     total = summed.sum(0)
@@ -110,7 +111,7 @@ def combined(maps: np.ndarray, belief: Belief) -> np.ndarray:
     for region in np.flatnonzero(belief.powers.any(0)):
         powers = belief.powers[:, region]
         said = np.prod([maps[t, region] ** powers[t] for t in np.flatnonzero(powers)], 0)
-        confirmed = said * summed[region] ** (1 - powers.sum())
+        confirmed = np.maximum(summed[region], said * summed[region] ** (1 - powers.sum()))
         rest = 1 - summed[region]
         summed *= np.where(rest > 0, (1 - confirmed) / np.maximum(rest, 1e-6), 0)
         summed[region] = confirmed

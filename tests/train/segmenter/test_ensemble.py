@@ -21,14 +21,14 @@ def voting(weights: np.ndarray) -> Belief:
     return Belief(weights, np.zeros_like(weights))
 
 
-def test_who_has_a_power_confirms_and_does_not_vote() -> None:
-    """A pixel half person, half ground: by the word of a third, sure, doubting, and saying no."""
+def test_who_has_a_power_confirms_and_takes_nothing_away() -> None:
+    """A pixel half person, half ground, by the word of another: sure, it is more; doubting or silent, no less."""
     said = np.zeros((2, 8, 3), np.float32)
     said[0, [PERSON, GROUND]] = 0.5
     said[1, PERSON] = (1, 0.25, 0)
     belief = EnsembleConfig(weights={"a": dict.fromkeys(REGION_NAMES, 1)}, powers={"b": {"person": 0.5}})
     found = combined(said, belief.belief(["a", "b"]))
-    np.testing.assert_allclose(found[PERSON], [0.5**0.5, 0.125**0.5, 0], atol=1e-6)
+    np.testing.assert_allclose(found[PERSON], [0.5**0.5, 0.5, 0.5], atol=1e-6)
     np.testing.assert_allclose(found.sum(0), 1, atol=1e-6)
     np.testing.assert_allclose(found[GROUND], 1 - found[PERSON], atol=1e-6)
 
