@@ -5,7 +5,9 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 import pytest
 import support.media
@@ -18,6 +20,9 @@ from hueglass.infer.model.bundle import ModelBundle
 from hueglass.infer.model.look import embedded_looks, find_look
 from hueglass.infer.scene.smoother import Smoother
 from hueglass.infer.scene.stylizer import Stylizer
+
+if TYPE_CHECKING:
+    from support.target_world import World
 
 # What a shell starts in the background ignores Ctrl-C, and so would all that is started here to be interrupted by it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -82,3 +87,20 @@ def on_cpu(kernels_on_cpu: ctypes.CDLL, monkeypatch: pytest.MonkeyPatch) -> Fake
 def stylizer(bundle: ModelBundle) -> Stylizer:
     """One for a camera, in the first of the embedded looks."""
     return Stylizer(bundle, find_look(embedded_looks()[0], bundle.manifest), smoother=Smoother())
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory: pytest.TempPathFactory) -> "World":
+    """A small world for the teacher, made once in a run."""
+    pytest.importorskip("torch")
+    from support.target_world import World
+
+    return World(tmp_path_factory.mktemp("world"))
+
+
+@pytest.fixture(scope="session")
+def made(world: "World", tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store of the whole manifest of that world."""
+    from support.target_world import made_in_batches
+
+    return made_in_batches(world, tmp_path_factory.mktemp("made") / "s")

@@ -21,24 +21,13 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from safetensors.torch import save_file
-from support.target_world import BAD, CONFIG, EVERYTHING, GOOD, World, made_in_batches, names_of
+from support.target_world import BAD, CONFIG, EVERYTHING, GOOD, World, names_of
 
 from hueglass.datasets.pairs import Pair, read_pairs, write_pairs
 from hueglass.datasets.targets import read_targets
 from hueglass.jobs import targets as targets_command
 from hueglass.train.features import random_features
 from hueglass.train.teacher import pair_work as target_work
-
-
-@pytest.fixture(scope="session")
-def world(tmp_path_factory: pytest.TempPathFactory) -> World:
-    return World(tmp_path_factory.mktemp("world"))
-
-
-@pytest.fixture(scope="session")
-def made(world: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store of the whole manifest."""
-    return made_in_batches(world, tmp_path_factory.mktemp("made") / "s")
 
 
 @pytest.fixture

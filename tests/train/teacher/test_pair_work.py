@@ -11,24 +11,13 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from support.target_world import BAD, EVERYTHING, GOOD, World, made_in_batches
+from support.target_world import BAD, EVERYTHING, GOOD, World
 
 from hueglass.datasets.pairs import Pair
 from hueglass.datasets.targets import Target, decode, read_targets
 from hueglass.infer.errors import HueglassError
 from hueglass.infer.grid.bilateral import render
 from hueglass.train.teacher import pair_work as target_work
-
-
-@pytest.fixture(scope="session")
-def world(tmp_path_factory: pytest.TempPathFactory) -> World:
-    return World(tmp_path_factory.mktemp("world"))
-
-
-@pytest.fixture(scope="session")
-def made(world: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store of the whole manifest."""
-    return made_in_batches(world, tmp_path_factory.mktemp("made") / "s")
 
 
 def test_a_target_holds_what_the_teacher_saw_and_made(world: World, made: Path) -> None:
