@@ -7,6 +7,10 @@ from hueglass.infer.scene.live import Shown
 
 from .view import View
 
+MARGIN = 14
+"""Around text, in pixels at scale 1."""
+LEAST_SCALE = 0.2
+
 
 def arranged(shown: Shown, view: View) -> np.ndarray:
     """What is shown of a frame (H, W, 3) uint8: mirrored if the view says so, the original left of the split."""
@@ -43,12 +47,19 @@ def _mirrored(image: np.ndarray, view: View) -> np.ndarray:
 
 
 def _write(image: np.ndarray, lines: list[str]) -> None:
-    """Text on a dark ground in the upper left corner."""
+    """Text on a dark ground in the upper left corner, as large as its longest line allows."""
     scale = max(0.4, image.shape[0] / 900)
-    line, margin = round(30 * scale), round(14 * scale)
-    width = max(cv2.getTextSize(text, cv2.FONT_HERSHEY_DUPLEX, scale, 1)[0][0] for text in lines)
-    corner = image[: line * len(lines) + 2 * margin, : width + 2 * margin]
+    while scale > LEAST_SCALE and _widest(lines, scale) + 2 * MARGIN * scale > image.shape[1]:
+        scale *= 0.95  # OpenCV's letters do not grow in proportion to it
+    line, margin = round(30 * scale), round(MARGIN * scale)
+    corner = image[: line * len(lines) + 2 * margin, : _widest(lines, scale) + 2 * margin]
     corner //= 3
     for i, text in enumerate(lines):
         at = (margin, margin + line * (i + 1) - round(8 * scale))
         cv2.putText(image, text, at, cv2.FONT_HERSHEY_DUPLEX, scale, (255, 255, 255), 1, cv2.LINE_AA)
+
+
+def _widest(lines: list[str], scale: float) -> int:
+    """Pixels."""
+    widths = (int(cv2.getTextSize(text, cv2.FONT_HERSHEY_DUPLEX, scale, 1)[0][0]) for text in lines)
+    return max(widths)

@@ -58,3 +58,14 @@ def test_the_original_is_made_once_and_only_for_a_split(stylizer: Stylizer, monk
     for _ in range(3):
         arranged(shown, View([stylizer.look], split=0.5))
     assert made == [1]
+
+
+@pytest.mark.parametrize("shape", [(640, 360, 3), (180, 320, 3), (1080, 1920, 3)])
+def test_text_fits_the_picture(stylizer: Stylizer, shape: tuple[int, ...]) -> None:
+    """A portrait picture is high and narrow: letters go by its width."""
+    line = "flicker 1.01 times that of a grid that stands still"
+    written = annotated(np.zeros(shape, np.uint8), View([stylizer.look]), [line])
+    lit = np.flatnonzero(written.max((0, 2)) > 100)
+    assert lit[0] > 1
+    assert lit[-1] < shape[1] - 2
+    assert lit[-1] - lit[0] > min(shape[1] * 0.9, 800) - 60
