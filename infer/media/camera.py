@@ -105,10 +105,14 @@ class Camera:
 
 
 def played(frames: Iterator[Picture], rate: float | None = None) -> Iterator[Picture]:
-    """The frames of a recording, each at its time, or at so many a second."""
+    """The frames of a recording, each at its time, or at so many a second; ends when the last has been shown for as
+    long as it stays."""
     began: float | None = None
+    end = 0.0
     for number, frame in enumerate(frames):
         due = number / rate if rate else frame.time
         began = time.perf_counter() - due if began is None else began
         time.sleep(max(0.0, began + due - time.perf_counter()))
         yield frame
+        end = began + due + (1 / rate if rate else frame.duration)
+    time.sleep(max(0.0, end - time.perf_counter()))

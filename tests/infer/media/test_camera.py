@@ -12,6 +12,7 @@ from support.cameras import SHAPE, numbered, reading
 
 from hueglass.infer.errors import HueglassError
 from hueglass.infer.media.camera import Camera, played
+from hueglass.infer.media.images import write_image
 from hueglass.infer.media.info import CameraWishes
 from hueglass.infer.media.source import open_source
 
@@ -65,7 +66,7 @@ def test_a_camera_that_never_was_is_an_error() -> None:
 
 def test_a_recording_plays_at_its_rate_or_another(media: ModuleType, tmp_path: Path) -> None:
     clip = media.Clip(pts=[0, 1, 2, 3]).write(tmp_path / "a.mp4")
-    for rate, least in ((None, 3 / 25), (200.0, 3 / 200)):
+    for rate, least in ((None, 4 / 25), (200.0, 4 / 200)):
         with open_source(clip) as source:
             began = time.perf_counter()
             frames = [*played(source.as_decoded(), rate)]
@@ -95,3 +96,12 @@ def test_no_such_camera() -> None:
         opening = Camera(lambda name=name: open_source(name, CameraWishes()))  # type: ignore[misc]
         with opening as camera, pytest.raises(HueglassError, match=message):
             camera.newest(timeout=10)
+
+
+def test_one_picture_plays_at_its_rate_and_not_as_fast_as_it_can_be_read(tmp_path: Path) -> None:
+    write_image(tmp_path / "a.png", np.zeros(SHAPE, np.uint8))
+    with Camera(lambda: open_source(tmp_path / "a.png", rate=20)) as camera:
+        time.sleep(0.5)
+        newest = camera.newest(timeout=10)
+    assert newest is not None
+    assert newest.index <= 11
