@@ -4,6 +4,7 @@ from pathlib import Path
 
 from hueglass.commands.live import LiveOptions
 from hueglass.infer.errors import UsageError
+from hueglass.infer.files import not_an_input
 from hueglass.infer.media.camera import Camera
 from hueglass.infer.media.info import CameraWishes
 from hueglass.infer.media.sink import VIRTUAL_CAMERA
@@ -41,6 +42,8 @@ def screening(options: LiveOptions) -> Screening:
     sinks = (*(options.to or []), *([VIRTUAL_CAMERA] if options.virtual_camera else []))
     if not (options.window or sinks):
         raise UsageError("--no-window shows nothing, expected --virtual-camera or --to beside it")
+    for sink in sinks:
+        not_an_input(sink, options.camera)
     if not options.folder.is_dir():
         raise UsageError(f"{options.folder}: no such folder, expected one for pictures and clips")
     return Screening(options.folder, sinks, options.window, options.seconds, options.rate or RATE)

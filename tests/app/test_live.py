@@ -49,6 +49,20 @@ def test_what_is_shown_goes_to_a_clip_as_well(run: Callable, media: ModuleType, 
     assert frames[-1].time < 2.5
 
 
+def test_a_clip_that_is_there_is_replaced_unless_it_is_the_camera(
+    run: Callable, media: ModuleType, tmp_path: Path
+) -> None:
+    clip, out = media.Clip().write(tmp_path / "in.mp4"), media.Clip(width=64).write(tmp_path / "out.mp4")
+    options = ("--no-window", "--seconds", "1", "--look", embedded_looks()[0], "-o", tmp_path)
+    assert run("live", "--camera", clip, "--to", out, *options).status == 0
+    with VideoSource(out) as found:
+        assert found.info.width == 160
+    before = clip.read_bytes()
+    outcome = run("live", "--camera", clip, "--to", clip, *options)
+    assert (outcome.status, "is an input as well" in outcome.err) == (2, True)
+    assert clip.read_bytes() == before
+
+
 def test_a_portrait_clip_is_shown_upright(run: Callable, media: ModuleType, tmp_path: Path) -> None:
     clip, out = media.Clip(rotation=90).write(tmp_path / "in.mp4"), tmp_path / "out.mp4"
     options = ("--no-window", "--to", out, "--seconds", "1", "--look", embedded_looks()[0], "-o", tmp_path)

@@ -23,7 +23,7 @@ class Recording:
 
     def __init__(self, name: str | Path, image: np.ndarray, rate: float = RATE) -> None:
         height, width = image.shape[:2]
-        info = VideoInfo(Path(name), width, height, CLOCK, rate=Fraction(rate).limit_denominator(1001))
+        info = VideoInfo(Path("window"), width, height, CLOCK, rate=Fraction(rate).limit_denominator(1001))
         self._sink: Sink = open_sink(name, info)
         self._began: float | None = None
 
