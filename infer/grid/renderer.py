@@ -91,9 +91,9 @@ class CudaRenderer:
         return thumbnail(image, size, orientation)
 
 
-def choose_renderer(on_gpu: bool = False, threads: int = 0) -> Renderer:
+def choose_renderer(on_gpu: bool = False) -> Renderer:
     """The best that is here: on the GPU if frames are to be rendered there and CuPy can, else on the host."""
-    return CudaRenderer() if on_gpu and kernels.available() else host_renderer(threads)
+    return CudaRenderer() if on_gpu and kernels.available() else host_renderer()
 
 
 def host_renderer(threads: int = 0) -> Renderer:
