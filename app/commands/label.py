@@ -18,7 +18,7 @@ class LabelOptions(ModelOptions):
         list[str] | None,
         typer.Option(
             metavar="NAME",
-            help="A folder of pictures below DATA; repeat. Photographs and CamVid but its test split if left out.",
+            help="A folder below DATA; repeat. All of these but camvid/test if left out.",
         ),
     ] = None
     weights: Annotated[
@@ -29,7 +29,10 @@ class LabelOptions(ModelOptions):
 
 
 def label(
-    data: Annotated[Path, typer.Argument(metavar="DATA", help="Folder with photos/ or camvid/, or any of pictures.")],
+    data: Annotated[
+        Path,
+        typer.Argument(metavar="DATA", help="Folder with photos, camvid, panoramas or video, or of any pictures."),
+    ],
     out: Annotated[Path, typer.Option("-o", "--out", metavar="LABELS", help="Folder for the labels.")],
     *,
     options: LabelOptions,

@@ -120,7 +120,7 @@ def test_a_damaged_picture_is_named_and_the_others_go_on(run: Callable, data: Pa
     found, said = labelled(run, status=1)
     assert len(found) == 4
     assert said.startswith("hueglass: data/photos/b.png: is cut short or damaged")
-    assert said.endswith("hueglass: 1 of 5 pictures could not be read\n")
+    assert said.endswith("hueglass: 1 of 5 files could not be read\n")
 
 
 @pytest.mark.usefixtures("bright")
