@@ -15,6 +15,7 @@ from hueglass.infer.errors import UsageError
 from hueglass.infer.media.images import READ_SUFFIXES, read_image
 from hueglass.infer.regions.masks import read_labels
 from hueglass.infer.regions.regions import REGION_NAMES
+from hueglass.infer.resize import covering
 
 from .masks import camvid_regions
 
@@ -54,7 +55,7 @@ def load_photos(folder: Path, side: int, camvid: Relabel = camvid_regions) -> li
     """
 
     def load(path: Path) -> Photo:
-        return _load(path, side, drawn_labels(path, camvid), _label_folder(path).is_dir())
+        return _load(path, side, drawn_labels(path, camvid), is_filmed(path))
 
     with ThreadPoolExecutor() as pool:
         return list(pool.map(load, picture_files(folder)))
@@ -75,10 +76,14 @@ def drawn_labels(path: Path, camvid: Relabel = camvid_regions) -> np.ndarray | N
 
     Those of a frame of CamVid lie beside its folder; the others are `photo_labels.npz`.
     """
-    split = _label_folder(path)
-    if split.is_dir():
-        return camvid(read_labels(split / f"{path.stem}.png"))
+    if is_filmed(path):
+        return camvid(read_labels(_label_folder(path) / f"{path.stem}.png"))
     return photo_labels().get(f"{path.parent.name}/{path.stem}")
+
+
+def is_filmed(path: Path) -> bool:
+    """Whether a picture is a frame of CamVid."""
+    return _label_folder(path).is_dir()
 
 
 def _label_folder(path: Path) -> Path:
@@ -88,12 +93,9 @@ def _label_folder(path: Path) -> Path:
 def _load(path: Path, side: int, labels: np.ndarray | None, filmed: bool) -> Photo:
     """The picture and its labels, of whatever size, at training size."""
     image = read_image(path)
-    height, width = image.shape[:2]
-    scale = min(1.0, side / min(height, width))
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    small = covering(image, side)
     if labels is not None:
-        labels = cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST)
+        labels = cv2.resize(labels, small.shape[1::-1], interpolation=cv2.INTER_NEAREST)
     return Photo(path.stem, small, labels, filmed)
 
 

@@ -35,3 +35,12 @@ def fitted(image: np.ndarray, side: int, least: int = 1) -> np.ndarray:
     size = (max(least, round(width * scale)), max(least, round(height * scale)))
     averaged: np.ndarray = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
     return averaged
+
+
+def covering(image: np.ndarray, side: int) -> np.ndarray:
+    """`image` (H, W, ...) with its shorter side at most `side` pixels, averaged: it still covers such a square."""
+    height, width = image.shape[:2]
+    scale = min(1.0, side / min(height, width))
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    averaged: np.ndarray = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    return averaged

@@ -135,7 +135,7 @@ def load_features(name: Name, weights: Path | None = None, device: str = "cpu") 
     if weights is None:
         state, preparation = _download(name), TORCHVISION
     else:
-        state, preparation = _converted(name, _read(existing_file(weights)))
+        state, preparation = _converted(name, read_tensors(existing_file(weights)))
     wanted = stack.state_dict()
     source = str(weights) if weights is not None else f"torchvision's {name}"
     for key, tensor in wanted.items():
@@ -168,7 +168,11 @@ def _download(name: Name) -> dict[str, Tensor]:
         raise HueglassError(f"{chosen.url}: cannot be downloaded ({reason}): give --weights FILE") from None
 
 
-def _read(path: Path) -> dict[str, Tensor]:
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """The floating-point tensors of a file of weights by their names, as float32.
+
+    HueglassError if it is too large or no such file.
+    """
     if path.stat().st_size > MAX_WEIGHT_BYTES:
         raise HueglassError(f"{path}: is larger than {MAX_WEIGHT_BYTES} bytes, expected weights of a network")
     try:
@@ -179,7 +183,7 @@ def _read(path: Path) -> dict[str, Tensor]:
 
 
 def _tensors(path: Path) -> dict[str, Tensor]:
-    """The floating-point tensors of a file, as float32; what else it holds is left out."""
+    """What else the file holds is left out."""
     if path.suffix == ".npz":
         # Opened here: of a damaged file numpy leaves open what it opened.
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:

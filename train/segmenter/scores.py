@@ -46,11 +46,19 @@ def name_pixels(segmenter: Segmenter, photos: list[Photo]) -> list[np.ndarray]:
     named = []
     for start in range(0, len(photos), 8):
         batch = photos[start : start + 8]
-        maps = segmenter(thumbnails(batch, segmenter.config.thumbnail).to(device))
+        maps = segmenter(thumbnails([photo.image for photo in batch], segmenter.config.thumbnail).to(device))
         for photo, soft in zip(batch, maps, strict=True):
             large = F.interpolate(soft[None], size=photo.image.shape[:2], mode="bilinear", align_corners=False)
             named.append(large[0].argmax(0).to(torch.uint8).cpu().numpy())
     return named
+
+
+@torch.no_grad()
+def maps_of(segmenter: Segmenter, image: np.ndarray) -> np.ndarray:
+    """Soft maps (8, M, M) over a picture (H, W, 3) uint8 sRGB."""
+    device = next(segmenter.parameters()).device
+    maps: np.ndarray = segmenter(thumbnails([image], segmenter.config.thumbnail).to(device))[0].cpu().numpy()
+    return maps
 
 
 def name_pixels_of(regions: Regions, size: tuple[int, int]) -> np.ndarray:
@@ -70,8 +78,8 @@ def scores(photos: list[Photo], named: list[np.ndarray], group: str) -> dict[str
 
 
 def selection(scores: dict[str, float]) -> float:
-    """By what the weights to keep are chosen: the mean IoU, photographs and films counting alike."""
-    return float(np.mean([value for name, value in scores.items() if name.endswith("_miou")]))
+    """By what the weights to keep are chosen: the mean IoU of photographs, that of films and steadiness, alike."""
+    return float(np.mean([value for name, value in scores.items() if name.endswith("_miou") or name == "steady"]))
 
 
 def painted(labels: np.ndarray) -> np.ndarray:

@@ -1,7 +1,8 @@
 """Training the segmenter, top to bottom.
 
-It learns from labelled photographs and street frames in random light: crops, mirrored and stretched, under grades as
-strong as those that the student is trained on, so that a sky is a sky at noon, at dusk and in fog.
+It learns from pictures that people or its teachers have labelled, in random light: crops, mirrored and stretched, under
+grades as strong as those that the student is trained on, so that a sky is a sky at noon, at dusk and in fog. It sees
+every picture twice at once, and what both views show is to get the same name in both.
 """
 
 from collections.abc import Callable
@@ -17,40 +18,51 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
-from hueglass.datasets.masks import UNKNOWN, camvid_known
+from hueglass.datasets.masks import camvid_known
 from hueglass.datasets.photos import Photo, load_folders, split, street_photos
 from hueglass.infer.errors import UsageError
 from hueglass.train import loop
-from hueglass.train.features import load_features
 from hueglass.train.loop import LoopConfig
 from hueglass.train.sampling import PhotoConfig
 
+from .lessons import Lesson, lesson_of, load_lessons
 from .network import Segmenter, SegmenterConfig, load_segmenter, save_segmenter
-from .samples import SegmentSampleConfig, SegmentSampler, labelled
-from .scores import COUNT, name_pixels, painted, scores, selection
+from .samples import Batch, SegmentSampleConfig, SegmentSampler, labelled
+from .scores import maps_of, name_pixels, painted, scores, selection
+from .steadiness import pan, steadiness
+from .trunk import load_trunk
 
 SHOWN = 12
 """Pictures of each kind on a contact sheet."""
+TURNED = 40
+"""Held-out photographs over which a camera pans at every measurement."""
 
 
 class SegmentDataConfig(PhotoConfig):
-    """Labelled pictures, and the weights to start from."""
+    """What to learn from, and the weights to start from."""
 
+    scenes: tuple[str, ...] = ()
+    """Folders of panoramas and clips, which only teachers have labelled."""
+    labels: str | None = None
+    """The folder of labels that `hueglass label` made of the data; none: only what people drew."""
     weights: str | None = None
-    """SqueezeNet's ImageNet weights, from which the trunk starts, below the data folder; none: from chance."""
+    """EfficientNet-Lite0's ImageNet weights, from which the trunk starts; none: from chance. Both are relative to where
+    the command is run."""
 
 
 class SegmentConfig(LoopConfig):
     """One training of the segmenter: what `hueglass train CONFIG` reads."""
 
     network: Literal["segmenter"] = "segmenter"
-    batch: int = Field(16, ge=2, le=256)
+    batch: int = Field(16, ge=2, le=256, multiple_of=2)
     learning_rate: float = Field(2e-3, gt=0)
     trunk_rate: float = Field(0.2, gt=0, le=1)
     """The trunk's share of the learning rate: what it knows already is not to be washed away."""
     weight_decay: float = Field(0.05, ge=0)
     overlap: float = Field(0.5, ge=0)
     """Weight of the loss of overlap beside cross entropy: it counts small regions as much as large ones."""
+    steady: float = Field(1.0, ge=0)
+    """Weight of the loss of what two views of one picture do not name alike."""
     average: float = Field(0.998, ge=0, lt=1)
     segmenter: SegmenterConfig = SegmenterConfig()
     samples: SegmentSampleConfig = SegmentSampleConfig()
@@ -76,32 +88,30 @@ class Training(loop.Training):
         return segmenter.eval()
 
 
-def load_data(config: SegmentDataConfig, folder: Path | None) -> tuple[list[Photo], list[Photo]]:
-    """Labelled pictures to train on and to watch. UsageError if there is too little of either.
+def load_data(config: SegmentDataConfig, folder: Path | None) -> tuple[list[Lesson], list[Photo]]:
+    """What to train on, and pictures that people labelled to watch. UsageError if there is too little of either.
 
     Where `watched` folders are given, filmed frames are not held out beside them: the next frame, which is trained
     on, looks the same.
     """
-    found = street_photos(config.streets, config.side) + _load(config.photos, folder, config.side)
-    training, watched = split(labelled(found))
-    if config.watched:
-        training += [p for p in watched if p.filmed]
-        watched = [p for p in watched if not p.filmed] + _load(config.watched, folder, config.side)
+    drawn = labelled(load_folders(config.photos, folder, config.side, camvid_known))
+    streets, watched = split(street_photos(config.streets, config.side))
+    watched += [photo for photo in split(drawn)[1] if not (photo.filmed and config.watched)]
+    watched += labelled(load_folders(config.watched, folder, config.side, camvid_known))
     if not watched:  # names are drawn by checksum: of a few, all may be for training
-        training, watched = training[:-1], training[-1:]
-    if not training:
+        streets, watched = streets[:-1], streets[-1:]
+    names = [*config.photos, *config.scenes]
+    lessons = load_lessons(names, Path(folder or "."), config.side, Path(config.labels) if config.labels else None)
+    lessons += [lesson for photo in streets if (lesson := lesson_of(photo))]
+    if not lessons or not watched:
         raise UsageError("the configuration names too little labelled data, expected two pictures at least")
-    return training, labelled(watched)
+    return lessons, watched
 
 
-def _load(names: list[str], folder: Path | None, side: int) -> list[Photo]:
-    return load_folders(names, folder, side, camvid_known)
-
-
-def start(config: SegmentConfig, photos: list[Photo], data: Path | None, device: torch.device) -> Training:
+def start(config: SegmentConfig, lessons: list[Lesson], device: torch.device) -> Training:
     """A training at step 0."""
     torch.manual_seed(config.seed)
-    segmenter = _at_first(config, data).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    segmenter = _at_first(config).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     averaged = torch.optim.swa_utils.AveragedModel(
         segmenter, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(config.average), use_buffers=True
     )
@@ -109,11 +119,11 @@ def start(config: SegmentConfig, photos: list[Photo], data: Path | None, device:
     rest = [p for name, p in segmenter.named_parameters() if not name.startswith("trunk.")]
     groups = [{"params": rest, "share": 1.0}, {"params": trunk, "share": config.trunk_rate}]
     optimiser = torch.optim.AdamW(groups, lr=config.learning_rate, weight_decay=config.weight_decay)
-    sampler = SegmentSampler(config.samples, photos, config.segmenter.thumbnail, config.seed)
+    sampler = SegmentSampler(config.samples, lessons, config.segmenter.thumbnail, config.seed)
     return Training(segmenter, averaged, optimiser, sampler)
 
 
-def _at_first(config: SegmentConfig, data: Path | None) -> Segmenter:
+def _at_first(config: SegmentConfig) -> Segmenter:
     """From `start_from`, or with the trunk of `data.weights`, or from chance. UsageError if it is of other sizes."""
     if config.start_from is not None:
         segmenter, _ = load_segmenter(Path(config.start_from))
@@ -122,7 +132,7 @@ def _at_first(config: SegmentConfig, data: Path | None) -> Segmenter:
         return segmenter.train()
     segmenter = Segmenter(config.segmenter)
     if config.data.weights:
-        segmenter.start_from(load_features("squeezenet", (data or Path()) / config.data.weights))
+        load_trunk(segmenter.trunk, Path(config.data.weights))
     return segmenter
 
 
@@ -134,7 +144,7 @@ def run(config: SegmentConfig, folder: Path, data: Path | None, report: Callable
     """
     device = loop.prepare(config, folder)
     seen, watched = load_data(config.data, data)
-    training = start(config, seen, data, device)
+    training = start(config, seen, device)
     loop.resume(training, config, folder)
     task: loop.Task[Training] = loop.Task(
         learn=partial(train_step, config=config, device=device),
@@ -147,11 +157,11 @@ def run(config: SegmentConfig, folder: Path, data: Path | None, report: Callable
 
 def train_step(training: Training, config: SegmentConfig, device: torch.device) -> dict[str, float]:
     """One step of the optimiser; returns the losses."""
-    images, labels, weights = (x.to(device) for x in training.sampler.draw(config.batch))
+    batch = training.sampler.draw(config.batch // 2).to(device)
     training.segmenter.train()
     with torch.autocast(device.type, torch.bfloat16, enabled=config.bfloat16):
-        logits = training.segmenter.logits(images.contiguous(memory_format=torch.channels_last))
-    losses = measure(logits.float(), labels, weights, config)
+        logits = training.segmenter.logits(batch.images.contiguous(memory_format=torch.channels_last))
+    losses = measure(logits.float(), batch, config)
     training.optimiser.zero_grad(set_to_none=True)
     losses["total"].backward()
     torch.nn.utils.clip_grad_norm_(training.segmenter.parameters(), 1.0)
@@ -161,31 +171,51 @@ def train_step(training: Training, config: SegmentConfig, device: torch.device) 
     return {name: float(value.detach()) for name, value in losses.items()}
 
 
-def measure(logits: Tensor, labels: Tensor, weights: Tensor, config: SegmentConfig) -> dict[str, Tensor]:
-    """Both losses of logits (B, 8, H, W) against labels (B, H, W) with weights (B, H, W), and their weighted total."""
-    each = F.cross_entropy(logits, labels, ignore_index=UNKNOWN, reduction="none")
+def measure(logits: Tensor, batch: Batch, config: SegmentConfig) -> dict[str, Tensor]:
+    """The losses of logits (2 n, 8, H, W) against the truth of a batch, and their weighted total."""
+    maps = torch.softmax(logits, 1)
     losses = {
-        "cross_entropy": (each * weights).sum() / weights.sum().clamp_min(1),
-        "overlap": overlap_loss(logits, labels),
+        "cross_entropy": cross_entropy(logits, batch.truth, batch.weights),
+        "overlap": overlap_loss(maps, batch.truth),
+        "steady": steady_loss(maps, batch.motion),
     }
-    losses["total"] = losses["cross_entropy"] + config.overlap * losses["overlap"]
+    losses["total"] = losses["cross_entropy"] + config.overlap * losses["overlap"] + config.steady * losses["steady"]
     return losses
 
 
-def overlap_loss(logits: Tensor, labels: Tensor) -> Tensor:
+def cross_entropy(logits: Tensor, truth: Tensor, weights: Tensor) -> Tensor:
+    """Of probabilities `truth` (B, 8, H, W), a pixel of each region counting as `weights` (B, 8) say; the mean."""
+    counted = truth * weights[..., None, None]
+    return -(counted * torch.log_softmax(logits, 1)).sum() / counted.sum().clamp_min(1)
+
+
+def overlap_loss(maps: Tensor, truth: Tensor) -> Tensor:
     """One less the Dice coefficient of soft maps and truth over the batch, mean over the regions in the truth.
 
     Milletari et al. 2016 (V-Net). Unknown pixels do not count.
     """
-    known = (labels != UNKNOWN)[:, None]
-    truth = F.one_hot(labels.masked_fill(labels == UNKNOWN, 0), COUNT).permute(0, 3, 1, 2) * known
-    maps = torch.softmax(logits, 1) * known
+    maps = maps * truth.sum(1, keepdim=True)
     both, either, true = ((maps * truth).sum((0, 2, 3)), (maps + truth).sum((0, 2, 3)), truth.sum((0, 2, 3)))
     return (1 - 2 * both / either.clamp_min(1))[true > 0].sum() / (true > 0).sum().clamp_min(1)
 
 
+def steady_loss(maps: Tensor, motion: Tensor) -> Tensor:
+    """How far two views of one picture differ where both see it: the mean Jensen-Shannon divergence of their maps.
+
+    `maps` (2 n, 8, H, W), two after another of one picture; `motion` (n, 2, 3) as in `Batch`.
+    """
+    first, second = maps[0::2], maps[1::2]
+    places = F.affine_grid(motion, list(second.shape), align_corners=False)
+    seen = (places.abs() < 1).all(-1)
+    there = F.grid_sample(first, places, padding_mode="border", align_corners=False)
+    between = (there + second) / 2
+    apart = sum((p * (p.clamp_min(1e-6) / between.clamp_min(1e-6)).log()).sum(1) for p in (there, second))
+    return (apart / 2 * seen).sum() / seen.sum().clamp_min(1)
+
+
 def watch(training: Training, photos: list[Photo]) -> tuple[dict[str, float], np.ndarray]:
-    """The scores on photographs and on frames of films, and a contact sheet of both."""
+    """The scores on photographs and on frames of films, how steady names are in the photographs, and a contact sheet
+    of both."""
     groups = {"photos": [p for p in photos if not p.filmed], "films": [p for p in photos if p.filmed]}
     found: dict[str, float] = {}
     sheets = []
@@ -194,6 +224,10 @@ def watch(training: Training, photos: list[Photo]) -> tuple[dict[str, float], np
             named = name_pixels(training.saved(), members)
             found |= scores(members, named, group)
             sheets.append(contact_sheet(members, named))
+    turned = (groups["photos"] or groups["films"])[:TURNED]
+    found["steady"] = float(
+        np.mean([steadiness(partial(maps_of, training.saved()), photo.image, pan()) for photo in turned])
+    )
     return found, np.vstack(sheets)
 
 

@@ -9,8 +9,6 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("torchvision")
 
 from hueglass.infer.errors import HueglassError, UsageError
-from hueglass.train import features
-from hueglass.train.features import random_features
 from hueglass.train.segmenter.network import (
     SETTINGS,
     WEIGHTS,
@@ -59,37 +57,19 @@ def test_certainty_beyond_all_bounds_stays_finite() -> None:
     np.testing.assert_allclose(maps.sum(1), 1, atol=1e-5)
 
 
-@pytest.mark.parametrize("size", [64, 128, 256])
-def test_every_size_of_thumbnail_is_halved_exactly(segmenter: Segmenter, size: int) -> None:
+@pytest.mark.parametrize("size", [64, 192, 256])
+def test_every_size_of_thumbnail_is_halved_exactly(size: int) -> None:
     with torch.no_grad():
-        levels = segmenter._levels(pictures(1, size))
-        assert segmenter(pictures(1, size)).shape == (1, 8, size // 2, size // 2)
-    assert [level.shape[-1] for level in levels] == [size // 8, size // 16, size // 32]
-
-
-def test_it_has_fewer_than_a_million_parameters() -> None:
-    assert sum(p.numel() for p in Segmenter(SegmenterConfig()).parameters()) < 1_000_000
-
-
-@pytest.mark.parametrize("preparation", [features.CAFFE, features.TORCHVISION])
-def test_the_trunk_starts_as_the_network_it_is_given(preparation: features.Preparation) -> None:
-    """Without the padding that only the segmenter has, its levels are the features, at the scale of one."""
-    given = random_features("squeezenet")
-    for name, value in given.stack.named_parameters():
-        if name.endswith("bias"):
-            torch.nn.init.normal_(value, std=0.1 if preparation is features.TORCHVISION else 10)
-    given = features.Features("squeezenet", given.stack, preparation, "")
-    network = Segmenter(SMALL)
-    network.start_from(given)
-    network.trunk[0].padding = (0, 0)
-    image = pictures(2, 128)
-    with torch.no_grad():
-        ours = network.trunk[:6](
-            (torch.nn.functional.avg_pool2d(image, 2) - torch.tensor(features.TORCHVISION.mean)[:, None, None]) / 0.226
+        assert Segmenter(SegmenterConfig(thumbnail=size)).eval()(pictures(1, size)).shape == (
+            1,
+            8,
+            size // 2,
+            size // 2,
         )
-        theirs = given(torch.nn.functional.avg_pool2d(image, 2), ["fire4"])["fire4"] / features.TORCHVISION.activations
-    assert theirs.std() > 0.01
-    np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-3 * float(theirs.abs().max()))
+
+
+def test_its_parameters_are_fewer_than_a_million_and_a_half() -> None:
+    assert sum(p.numel() for p in Segmenter(SegmenterConfig()).parameters()) < 1_500_000
 
 
 def test_it_is_read_as_it_was_written(segmenter: Segmenter, tmp_path: Path) -> None:
