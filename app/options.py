@@ -35,6 +35,9 @@ Looks = Annotated[
 PairsFolder = Annotated[
     Path, typer.Option("--data", metavar="DIR", help="Folder with content, style, their masks and official.")
 ]
+ShownRegions = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Write a picture of the regions that were found there as well.")
+]
 Weights = Annotated[Path | None, typer.Option(metavar="FILE", help="Of the network; downloaded if left out.")]
 
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from hueglass.options import FrameOptions, StyleOptions
+from hueglass.options import FrameOptions, ShownRegions, StyleOptions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,6 +17,7 @@ class PhotoOptions(FrameOptions, StyleOptions):
         tuple[Path, Path] | None,
         typer.Option(metavar="IN_MASK REF_MASK", help="Which part is which, in both photographs."),
     ] = None
+    show_regions: ShownRegions = None
 
 
 def photo(

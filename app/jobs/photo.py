@@ -11,7 +11,7 @@ from hueglass.infer.model.look import unmatched
 from hueglass.infer.scene.stylizer import Stylizer
 from hueglass.progress import warn
 
-from .looks import look_of, regions_in
+from .looks import check_shown, look_of, regions_in, show_regions
 
 
 def convert_photo(source: Path, target: Path, options: PhotoOptions) -> None:
@@ -24,11 +24,13 @@ def convert_photo(source: Path, target: Path, options: PhotoOptions) -> None:
     segmenter = options.find_segmenter(bundle, drawn=masks is not None)
     writable_place(target, IMAGE_SUFFIXES)
     not_an_input(target, source, style, *(masks or ()))
+    check_shown(options.show_regions, target, source, style, *(masks or ()))
     if masks is not None and not isinstance(style, Path):
         raise UsageError("masks need a reference photograph, expected --style PHOTO instead of --look")
     image = read_image(source)
     look = look_of(style, masks and masks[1], segmenter, bundle)
     regions = regions_in(image, masks and masks[0], segmenter, bundle)
+    show_regions(options.show_regions, image, regions)
     strength = options.strengths(regions)
     if masks is not None and regions is not None and (missing := unmatched(look, regions)):
         warn(f"{masks[0]}: not in the reference: {', '.join(missing)}; takes the light of all of the reference")

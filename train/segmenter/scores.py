@@ -7,23 +7,13 @@ import torch.nn.functional as F
 
 from hueglass.datasets.masks import UNKNOWN
 from hueglass.datasets.photos import Photo
+from hueglass.infer.regions.drawing import COLOURS
 from hueglass.infer.regions.regions import REGION_NAMES, Regions
 
 from .network import Segmenter
 from .samples import thumbnails
 
 COUNT = len(REGION_NAMES)
-COLOURS = {
-    "sky": (90, 170, 250),
-    "building": (190, 90, 70),
-    "vegetation": (60, 150, 50),
-    "ground": (190, 160, 110),
-    "water": (30, 70, 190),
-    "vehicle": (230, 60, 230),
-    "person": (250, 220, 40),
-    "other": (128, 128, 128),
-}
-"""What regions are painted in on contact sheets. What is unknown is black."""
 
 
 def confusion(truth: np.ndarray, named: np.ndarray) -> np.ndarray:
@@ -83,7 +73,7 @@ def selection(scores: dict[str, float]) -> float:
 
 
 def painted(labels: np.ndarray) -> np.ndarray:
-    """A label image (H, W) in colours (H, W, 3) uint8."""
+    """A label image (H, W) in colours (H, W, 3) uint8; what is unknown is black."""
     table = np.zeros((256, 3), np.uint8)
     table[:COUNT] = [COLOURS[name] for name in REGION_NAMES]
     return table[labels]

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from hueglass.options import ModelOptions, RegionOptions
+from hueglass.options import ModelOptions, RegionOptions, ShownRegions
 
 
 def make(
@@ -18,13 +18,14 @@ def make(
         list[str] | None,
         typer.Option(metavar="NAME=LABEL", help="Names a label of the mask, e.g. sky=blue or road=3. Repeat."),
     ] = None,
+    show: ShownRegions = None,
     *,
     regions: RegionOptions,
     model: ModelOptions,
 ) -> None:
     """Make a look from a reference photograph."""
-    from hueglass.jobs.looks import make_look_file
+    from hueglass.jobs.looks import LookParts, make_look_file
 
     bundle = model.open_bundle()
     segmenter = regions.find_segmenter(bundle, drawn=mask is not None)
-    make_look_file(reference, out, mask, region or [], segmenter, bundle)
+    make_look_file(reference, out, LookParts(mask, region or [], segmenter, show), bundle)

@@ -157,3 +157,21 @@ def test_frames_that_nobody_labelled_are_no_measure(run: Callable, street: Path)
     outcome = run("evaluate", "segmenter", "plain")
     assert outcome.status == 2
     assert "plain: nobody labelled these" in outcome.err
+
+
+def test_what_was_found_is_shown(run: Callable, street: Path) -> None:
+    """By `photo` and by `look make`, of a segmenter or of a mask; where nothing is looked for, that is said."""
+    converted(run, "--style", "ref.png", "--auto-regions", "--show-regions", "found.png")
+    assert run("look", "make", "ref.png", "-o", "a.look", "--auto-regions", "--show", "ref_found.png").status == 0
+    for name, shown in (("in.png", "found.png"), ("ref.png", "ref_found.png")):
+        image, drawn = read_image(Path(name)), read_image(Path(shown))
+        assert drawn.shape[1] == 320
+        assert drawn.shape[0] > 240
+        assert np.abs(drawn[:240].astype(int) - image).mean() > 5
+    outcome = run("photo", "in.png", "out.png", "--style", "ref.png", "--show-regions", "none.png")
+    assert (outcome.status, "none.png: there are no regions to show" in outcome.err) == (2, True)
+    outcome = run("photo", "in.png", "out.png", "--style", "ref.png", "--auto-regions", "--show-regions", "out.png")
+    assert (outcome.status, "out.png: is the other output as well" in outcome.err) == (2, True)
+    outcome = run("look", "make", "ref.png", "-o", "a.look", "--auto-regions", "--show", "ref.png")
+    assert (outcome.status, "ref.png: is an input as well" in outcome.err) == (2, True)
+    assert not Path("none.png").exists()
