@@ -36,6 +36,8 @@ class Photo:
     filmed: bool = False
 
 
+LAST_ANIMAL = 2655020
+"""The highest number of an animal among ImageNet's thousand classes (WordNet's puffer): things come after."""
 Relabel = Callable[[np.ndarray], np.ndarray]
 """From CamVid's numbers (H, W) uint8 to labels."""
 
@@ -84,6 +86,12 @@ def drawn_labels(path: Path, camvid: Relabel = camvid_regions) -> np.ndarray | N
 def is_filmed(path: Path) -> bool:
     """Whether a picture is a frame of CamVid."""
     return _label_folder(path).is_dir()
+
+
+def shows_animal(path: Path) -> bool:
+    """Whether a picture of ImageNet is one of an animal: names are n02099601_golden_retriever."""
+    number = path.name[1:].split("_")[0]
+    return path.name.startswith("n") and number.isdigit() and int(number) <= LAST_ANIMAL
 
 
 def _label_folder(path: Path) -> Path:

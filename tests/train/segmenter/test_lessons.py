@@ -88,3 +88,16 @@ def test_a_photograph_that_nobody_named_teaches_nothing() -> None:
     assert lesson.kind == "film"
     assert (lesson.maps[GROUND, :, :50] == 255).all()
     assert (lesson.maps[:, :, 78:] == 0).all()
+
+
+def test_nobody_is_believed_to_see_a_person_in_a_picture_of_an_animal(data: Path, tmp_path: Path) -> None:
+    names = ["photos/n02099601_golden_retriever.png", "photos/n03594945_jeep.png"]
+    maps = np.zeros((8, 128, 128), np.uint8)
+    maps[PERSON], maps[GROUND] = 155, 100
+    with LabelStore(tmp_path / "labels", {}) as store:
+        for name in names:
+            cv2.imwrite(str(data / name), np.full((48, 64, 3), 90, np.uint8))
+            store.add(RegionLabel(name, sha256((data / name).read_bytes()).hexdigest(), maps))
+    found = {lesson.name: lesson for lesson in load_lessons(["photos"], data, 64, tmp_path / "labels")}
+    assert [int(found[name].maps[PERSON].max()) for name in names] == [0, 155]
+    assert all((lesson.maps[GROUND] == 100).all() for lesson in found.values())
