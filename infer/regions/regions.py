@@ -16,8 +16,20 @@ WHOLE = "whole"
 REGION_NAMES = ("sky", "building", "vegetation", "ground", "water", "vehicle", "person", "other")
 PRESENT = 0.01
 """A region found in a smaller share of a picture is a slip of the segmenter."""
-UNSURE, SURE = 0.3, 0.8
-"""Below the first, the likeliest region of a pixel counts for nothing, above the second wholly."""
+
+
+@dataclass(frozen=True)
+class Doubt:
+    """How a segmenter's word is taken: its probabilities to a `power`; and below `unsure`, the likeliest region of a
+    pixel counts for nothing, above `sure` wholly."""
+
+    power: float
+    unsure: float
+    sure: float
+
+
+DOUBT = Doubt(2, 0.3, 0.8)
+"""Chosen on held-out photographs."""
 
 
 @dataclass(frozen=True)
@@ -33,13 +45,14 @@ def no_regions(size: int) -> Regions:
     return Regions(np.zeros((0, size, size), np.float32), ())
 
 
-def confident(regions: Regions) -> Regions:
+def confident(regions: Regions, doubt: Doubt = DOUBT) -> Regions:
     """A segmenter's maps with the likelier regions made likelier still, and unsure pixels left to nobody.
 
-    The student matches those by itself, better than by a guess. Powers and bounds were chosen on held-out photographs.
+    The student matches those by itself, better than by a guess.
     """
-    maps = regions.maps**2
-    maps *= np.clip((regions.maps.max(0, initial=0) - UNSURE) / (SURE - UNSURE), 0, 1) / (maps.sum(0) + 1e-6)
+    maps = regions.maps**doubt.power
+    trust = (regions.maps.max(0, initial=0) - doubt.unsure) / max(doubt.sure - doubt.unsure, 1e-6)
+    maps *= np.clip(trust, 0, 1) / (maps.sum(0) + 1e-6)
     return Regions(maps, regions.names)
 
 
