@@ -5,8 +5,18 @@ import pytest
 
 pytest.importorskip("torch")
 
+from hueglass.datasets.panoramas import Panorama
 from hueglass.train.sampling import Crop
-from hueglass.train.segmenter.steadiness import agreement, pan, shared_points, steadiness, view
+from hueglass.train.segmenter.steadiness import (
+    agreement,
+    lit_steadiness,
+    pan,
+    relit,
+    shared_points,
+    steadiness,
+    turned_steadiness,
+    view,
+)
 
 PICTURE = np.random.default_rng(0).integers(0, 256, (120, 160, 3), np.uint8)
 
@@ -59,3 +69,27 @@ def test_who_looks_at_the_thing_is_steady_and_who_looks_at_the_frame_is_not() ->
     assert steadiness(by_colour, blocks, crops) > 0.98
     assert steadiness(by_place, blocks, crops) < 0.8
     assert steadiness(by_place, blocks, [crops[0], crops[0]]) == 1
+
+
+def test_a_turning_head_sees_the_same_things_elsewhere() -> None:
+    """In a world of blocks, who looks at the thing is steady all around; who looks at the frame is not."""
+    blocks = np.kron(np.random.default_rng(1).random((8, 16)), np.ones((16, 16)))
+    panorama = Panorama("blocks", np.repeat(blocks[..., None], 3, 2).astype(np.float32))
+    assert turned_steadiness(by_colour, panorama) > 0.97
+    assert turned_steadiness(by_place, panorama) < 0.8
+    assert turned_steadiness(by_colour, panorama, stops=-20.0) == 1  # all is dark
+
+
+def test_another_light_is_what_a_camera_would_make_of_it() -> None:
+    grey = np.full((4, 4, 3), 100, np.uint8)
+    assert (relit(grey, 0, 0, 0) == grey).all()
+    assert relit(grey, 1, 0, 0)[0, 0].tolist() == [round(100 * 2 ** (1 / 2.2))] * 3
+    red, green, blue = relit(grey, 0, 0.25, -0.25)[0, 0].tolist()
+    assert red > green == 100 > blue
+    assert (relit(np.full((4, 4, 3), 250, np.uint8), 1, 0, 0) == 255).all()
+
+
+def test_who_looks_at_the_light_is_not_steady_in_it() -> None:
+    ramp = np.linspace(0, 255, 64, dtype=np.uint8)[None, :, None].repeat(64, 0).repeat(3, 2)
+    assert lit_steadiness(by_place, np.ascontiguousarray(ramp)) == 1
+    assert 0.5 < lit_steadiness(by_colour, np.ascontiguousarray(ramp)) < 0.95
