@@ -13,6 +13,7 @@ from hueglass.options import expanded
 
 from .bench import bench
 from .demo import demo
+from .evaluate.drift import drift as evaluate_drift
 from .evaluate.held_out import held_out
 from .evaluate.pairs import pairs as evaluate_pairs
 from .evaluate.run import run as evaluate_run
@@ -60,6 +61,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "evaluate held-out": held_out,
     "evaluate segmenter": evaluate_segmenter,
     "evaluate video": evaluate_video,
+    "evaluate drift": evaluate_drift,
     "web build": build,
     "study make": make_study,
     "study score": score,

@@ -51,8 +51,8 @@ class Measuring:
     bundle: ModelBundle
     segmenter: Segmenter | None
     smoothing: float
-    frames: int
-    rate: float
+    frames: int = 250
+    rate: float = 30.0
     offline: bool = False
 
     def stylizer(self, look: Look) -> Stylizer:
