@@ -17,7 +17,7 @@ from hueglass.infer.scene.stylizer import Stylizer
 from . import metrics
 from .baselines import CLASSICAL, Transfer, per_region
 
-METRICS = ("swd", "edge", "resid", "dE")
+METRICS = ("swd", "edge", "resid", "dE", "halo")
 HIGHER_IS_BETTER = {"edge"}
 UNTOUCHED = "untouched"
 STUDENT = ("student, masks", "student, auto regions", "student, no masks")
@@ -92,6 +92,7 @@ def measure(pair: Pair, output: np.ndarray) -> dict[str, float]:
         "edge": metrics.edge(content, ours),
         "resid": metrics.resid(content, ours),
         "dE": metrics.delta_e(ours, official),
+        "halo": metrics.halo(content, ours, pair.maps),
     }
 
 

@@ -6,6 +6,7 @@ Pictures are float32 (H, W, 3) sRGB in [0, 1]. Names and definitions are the sam
     edge    SSIM of Sobel magnitudes of content and output                        photorealism, higher is better
     resid   share of the output's variance that no local affine map explains      photorealism, lower is better
     dE      mean CIEDE2000 to the paper's own result, after a blur                closeness, lower is better
+    halo    how far colours along a region's border are off what its inside says  photorealism, lower is better
 """
 
 from collections.abc import Callable
@@ -90,3 +91,42 @@ def delta_e(output: np.ndarray, result: np.ndarray) -> float:
     sigma = 0.01 * max(output.shape[:2])
     blurred = [rgb2lab(cv2.GaussianBlur(x, (0, 0), sigma)) for x in (output, result)]
     return float(deltaE_ciede2000(*blurred).mean())
+
+
+LEAST = 0.04
+"""Of a picture: halos are looked for in regions larger than this."""
+INSIDE, BAND = 0.06, 0.03
+"""Widths of the picture from the next region: what lies further in is inside, what lies nearer is the band."""
+FITTED = 20000
+"""Pixels of an inside that are fitted to, at most."""
+
+
+def halo(content: np.ndarray, output: np.ndarray, maps: np.ndarray) -> float:
+    """CIEDE2000 that the band along a region's border is off, less that of its inside: the mean over the regions.
+
+    In each region of `maps`, boolean (R, H, W), a map from content to output, quadratic in colour and linear in place,
+    is fitted to the inside: what a light without halos would do. Regions without an inside or a band are left out; 0
+    if none is left.
+    """
+    width = content.shape[1]
+    features = _features(content)
+    colours = rgb2lab(output)
+    found = []
+    for part in maps:
+        deep = cv2.distanceTransform(part.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+        inside, band = part & (deep > INSIDE * width), part & (deep <= BAND * width)
+        if part.mean() <= LEAST or inside.sum() < features.shape[-1] ** 2 or not band.any() or part.all():
+            continue
+        step = max(1, int(inside.sum()) // FITTED)
+        fit = np.linalg.lstsq(features[inside][::step], output[inside][::step].astype(np.float64), rcond=None)[0]
+        off = deltaE_ciede2000(rgb2lab(np.clip(features[part] @ fit, 0, 1)), colours[part])
+        found.append(float(off[band[part]].mean() - off[inside[part]].mean()))
+    return float(np.mean(found)) if found else 0.0
+
+
+def _features(image: np.ndarray) -> np.ndarray:
+    """(H, W, 12): 1, the colours, their products, and the place in [-1, 1]."""
+    height, width = image.shape[:2]
+    y, x = np.meshgrid(np.linspace(-1, 1, height), np.linspace(-1, 1, width), indexing="ij")
+    products = [image[..., i] * image[..., j] for i in range(3) for j in range(i, 3)]
+    return np.stack([np.ones_like(x), *image.transpose(2, 0, 1), *products, x, y], -1).astype(np.float64)

@@ -24,7 +24,7 @@ PICTURES = "pictures"
 """Where they lie beside the page, reduced; what is measured is measured at full size."""
 ROWS_PER_SHEET = 10
 TILE, STRIP = (320, 214), 30
-DIGITS = {"swd": 2, "edge": 3, "resid": 3, "dE": 2}
+DIGITS = {"swd": 2, "edge": 3, "resid": 3, "dE": 2, "halo": 2}
 
 
 @dataclass(frozen=True)

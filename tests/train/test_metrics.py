@@ -9,7 +9,7 @@ pytest.importorskip("skimage")
 from skimage.color import deltaE_ciede2000, lab2rgb
 from support.pictures import halves, photo
 
-from hueglass.train.metrics import _projected, delta_e, edge, resid, swd
+from hueglass.train.metrics import _projected, delta_e, edge, halo, resid, swd
 
 WHOLE = np.ones((1, 48, 64), bool)
 
@@ -123,3 +123,52 @@ def test_delta_e_does_not_see_what_a_small_blur_hides() -> None:
     checks = 0.5 + 0.02 * ((x + y) % 2 * 2 - 1)
     board = np.repeat(checks[..., None], 3, -1).astype(np.float32)
     assert delta_e(board, np.full_like(board, 0.5)) < 0.05
+
+
+def scene(size: tuple[int, int] = (150, 200)) -> tuple[np.ndarray, np.ndarray]:
+    """A noisy picture, and its left and right half as maps."""
+    rng = np.random.default_rng(5)
+    image = cv2.GaussianBlur(rng.random((*size, 3), np.float32), (0, 0), 2)
+    image = (image - image.min()) / (image.max() - image.min())
+    left = np.zeros(size, bool)
+    left[:, : size[1] // 2] = True
+    return image, np.stack([left, ~left])
+
+
+def lights(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Two lights, of which a quadratic map of colours is none the less exact."""
+    return 0.2 + 0.5 * image, 0.9 * image**2
+
+
+def test_a_light_for_each_region_up_to_its_border_has_no_halo() -> None:
+    image, maps = scene()
+    assert halo(image, image, maps) == pytest.approx(0, abs=1e-3)
+    assert halo(image, np.where(maps[0][..., None], *lights(image)), maps) == pytest.approx(0, abs=0.05)
+
+
+def test_lights_that_reach_into_one_another_are_a_halo() -> None:
+    """The wider the border, the more; the band is 3 % of the width."""
+    image, maps = scene()
+    off = []
+    for sigma in (2, 4, 8):
+        soft = cv2.GaussianBlur(maps[0].astype(np.float32), (0, 0), sigma)[..., None]
+        one, other = lights(image)
+        off.append(halo(image, soft * one + (1 - soft) * other, maps))
+    assert 0.5 < off[0] < off[1] < off[2]
+
+
+def test_a_halo_counted_by_hand() -> None:
+    """A glow of five lightnesses in a band of the right half alone: it is one of two regions."""
+    image, maps = scene()
+    output = lab2rgb(np.full((150, 200, 3), (50.0, 0, 0))).astype(np.float32)
+    output[:, 100:106] = lab2rgb(np.full((1, 1, 3), (55.0, 0, 0)))
+    wanted = deltaE_ciede2000(np.array([50.0, 0, 0]), np.array([55.0, 0, 0]))
+    assert halo(image, output, maps) == pytest.approx(float(wanted) / 2, rel=0.02)
+
+
+def test_regions_too_small_to_have_an_inside_have_no_halo() -> None:
+    image, _ = scene()
+    thin = np.zeros((1, 150, 200), bool)
+    thin[:, :, 90:106] = True
+    assert halo(image, 1 - image, thin) == 0
+    assert halo(image, 1 - image, np.ones((1, 150, 200), bool)) == 0

@@ -169,6 +169,7 @@ def test_baselines_hold_what_they_say(data: Path) -> None:
     assert scores["untouched"]["edge"] == pytest.approx(1)
     assert scores[OFFICIAL]["dE"] == 0
     assert scores["untouched"]["dE"] > 5
+    assert scores["untouched"]["halo"] == pytest.approx(0, abs=1e-3)
     rest = ~pair.maps.any(0)
     for name in ("Reinhard", "Monge-Kantorovich", "distribution transfer"):
         assert scores[f"{name} per region"]["swd"] < min(scores[name]["swd"], scores["untouched"]["swd"])
@@ -177,14 +178,14 @@ def test_baselines_hold_what_they_say(data: Path) -> None:
 
 
 SCORES = {
-    "01": {"swd": 1.0, "edge": 0.9, "resid": 0.1, "dE": 3.0},
-    "02": {"swd": 2.0, "edge": 0.8, "resid": 0.3, "dE": 5.0},
-    "05": {"swd": 6.0, "edge": 0.4, "resid": 0.2, "dE": 4.0},
+    "01": {"swd": 1.0, "edge": 0.9, "resid": 0.1, "dE": 3.0, "halo": 1.0},
+    "02": {"swd": 2.0, "edge": 0.8, "resid": 0.3, "dE": 5.0, "halo": 2.0},
+    "05": {"swd": 6.0, "edge": 0.4, "resid": 0.2, "dE": 4.0, "halo": 0.0},
 }
 
 
 def test_means_and_standard_errors() -> None:
-    assert evaluate.means(SCORES) == pytest.approx({"swd": 3, "edge": 0.7, "resid": 0.2, "dE": 4})
+    assert evaluate.means(SCORES) == pytest.approx({"swd": 3, "edge": 0.7, "resid": 0.2, "dE": 4, "halo": 1})
     # The deviations of swd are -2, -1, 3: variance 14 / 2, over 3 pairs.
     assert evaluate.standard_errors(SCORES)["swd"] == pytest.approx((14 / 2 / 3) ** 0.5)
     assert evaluate.standard_errors({"01": SCORES["01"]}) == dict.fromkeys(evaluate.METRICS)
@@ -194,8 +195,8 @@ def test_what_is_best_by_definition_does_not_compete() -> None:
     means = {name: dict(SCORES["01"]) for name in ("a", "b", "untouched", OFFICIAL)}
     means["untouched"].update(edge=1.0, resid=0.0)
     means[OFFICIAL].update(swd=0.5, dE=0.0)
-    means["b"].update(edge=0.95, dE=2.0)
-    assert evaluate.best(means) == {"swd": OFFICIAL, "edge": "b", "resid": "a", "dE": "b"}
+    means["b"].update(edge=0.95, dE=2.0, halo=0.5)
+    assert evaluate.best(means) == {"swd": OFFICIAL, "edge": "b", "resid": "a", "dE": "b", "halo": "b"}
     assert evaluate.best({"untouched": means["untouched"]}) == {}
 
 
