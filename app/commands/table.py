@@ -15,6 +15,7 @@ from .bench import bench
 from .demo import demo
 from .evaluate.drift import drift as evaluate_drift
 from .evaluate.held_out import held_out
+from .evaluate.known import known as evaluate_known
 from .evaluate.pairs import pairs as evaluate_pairs
 from .evaluate.run import run as evaluate_run
 from .evaluate.segmenter import segmenter as evaluate_segmenter
@@ -62,6 +63,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "evaluate segmenter": evaluate_segmenter,
     "evaluate video": evaluate_video,
     "evaluate drift": evaluate_drift,
+    "evaluate known": evaluate_known,
     "web build": build,
     "study make": make_study,
     "study score": score,
