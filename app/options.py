@@ -144,20 +144,26 @@ class NetworkOptions(ModelOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class AutoRegionOptions:
-    """Whether regions are found by the model's own segmenter."""
+    """Whether regions are found by the model's own segmenter: unless somebody says otherwise, where it has one."""
 
     auto_regions: Annotated[
-        bool, typer.Option("--auto-regions", help="Find sky, buildings, vegetation, ... by the model's segmenter.")
-    ] = False
+        bool | None,
+        typer.Option(
+            "--auto-regions/--no-auto-regions",
+            help="Whether sky, buildings, people, ... are found by the model's segmenter. [default: where it has one]",
+        ),
+    ] = None
 
     def find_segmenter(self, bundle: "ModelBundle", drawn: bool = False) -> "Segmenter | None":
-        """The segmenter that is asked for, None for none. UsageError if the model has none, or if masks are `drawn`
-        that say already what is what."""
-        if drawn and self.auto_regions:
-            raise UsageError("masks say what --auto-regions or --segmenter would find, expected one of them")
+        """The segmenter to find regions with, None for none. UsageError if one is asked for that the model does not
+        have, or where masks are `drawn` that say already what is what."""
+        if drawn:
+            if self.auto_regions:
+                raise UsageError("masks say what --auto-regions or --segmenter would find, expected one of them")
+            return None
         if self.auto_regions and bundle.segmenter is None:
             raise UsageError(f"{bundle.folder}: this model has no segmenter, expected --segmenter FILE --labels FILE")
-        return bundle.segmenter if self.auto_regions else None
+        return None if self.auto_regions is False else bundle.segmenter
 
 
 @dataclass(frozen=True, kw_only=True)

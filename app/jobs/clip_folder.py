@@ -129,12 +129,13 @@ def _keep_settings(folder: Path, options: VideoOptions) -> None:
 
 def _settings(options: VideoOptions) -> dict[str, object]:
     """All that makes a clip what it becomes, under names that last."""
-    same = ("auto_regions", "segmenter", "labels", "smoothing", "ahead", "compare", "device", "precision")
+    same = ("segmenter", "labels", "smoothing", "ahead", "compare", "device", "precision")
     return {
         "style": _identity(options.choice()),
         "strength": {"everywhere": options.strength, "regions": parse_regions(options.region or [])},
         "encoding": asdict(Encoding(options.codec, options.crf, options.preset)),
         "model": options.model_folder(),
+        "auto_regions": options.auto_regions is not False,
         **{name: getattr(options, name) for name in same},
     }
 

@@ -79,7 +79,7 @@ def test_a_portrait_clip_is_shown_upright(run: Callable, media: ModuleType, tmp_
         (("--no-window",), 2, "--no-window shows nothing, expected --virtual-camera or --to beside it"),
         (("-o", "nowhere"), 2, "nowhere: no such folder"),
         (("--look", "nobody"), 2, "no look named 'nobody'"),
-        (("--region", "sky=0"), 2, "expected --auto-regions"),
+        (("--no-auto-regions", "--region", "sky=0"), 2, "expected --auto-regions"),
     ],
 )
 def test_refuses(run: Callable, options: tuple[str, ...], status: int, message: str) -> None:

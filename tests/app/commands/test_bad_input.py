@@ -17,7 +17,7 @@ from safetensors.numpy import save
 
 from hueglass.infer.model.bundle import ModelBundle
 from hueglass.infer.model.look import embedded_looks
-from hueglass.infer.model.manifest import EMBEDDED, LOOK_ENCODER, MANIFEST, STUDENT
+from hueglass.infer.model.manifest import EMBEDDED, LOOK_ENCODER, MANIFEST, SEGMENTER, STUDENT
 
 LOOK = embedded_looks()[0]
 SIZE = (48, 64)
@@ -152,7 +152,10 @@ WRONG_USE = {
     "region without mask": ((*MAKE, "--region", "sky=blue"), "expected --mask FILE"),
     "region of no label": ((*MAKE, "--mask", "in.png", "--region", "sky=bleu"), "cyan, magenta)"),
     "region without label": ((*MAKE, "--mask", "in.png", "--region", "sky"), "sky: expected NAME=LABEL"),
-    "a served region without a segmenter": (("serve", "--region", "sky=0"), "expected --auto-regions"),
+    "a served region without a segmenter": (
+        ("serve", "--no-auto-regions", "--region", "sky=0"),
+        "expected --auto-regions",
+    ),
     "a served region of no name": (("serve", "--auto-regions", "--region", "sea=0"), "sea: no such region"),
     "masks and a segmenter": (
         ("photo", "in.png", "OUT.png", "--style", "ref.png", "--masks", "in.png", "ref.png", "--auto-regions"),
@@ -295,7 +298,8 @@ BAD_BUNDLES: dict[str, tuple[dict[str, Callable[[], bytes] | None], str]] = {
     "graph random": ({STUDENT: lambda: np.random.default_rng(0).bytes(5000)}, f"{STUDENT}: is not the graph"),
     "graph cut": ({STUDENT: lambda: graph(STUDENT)[:100000]}, f"{STUDENT}: is not the graph"),
     "graphs swapped": ({STUDENT: lambda: graph(LOOK_ENCODER)}, f"{STUDENT}: is not the graph"),
-    "another thumbnail": ({MANIFEST: lambda: manifest(thumbnail=64)}, f"{LOOK_ENCODER}: cannot be run"),
+    "no segmenter": ({SEGMENTER: None}, f"{SEGMENTER}: cannot be read: No such file"),
+    "another thumbnail": ({MANIFEST: lambda: manifest(thumbnail=64)}, f"{SEGMENTER}: cannot be run"),
     "other slots": ({MANIFEST: lambda: manifest(slots=3)}, f"{LOOK_ENCODER}: cannot be run"),
     "another code": ({MANIFEST: lambda: manifest(code=77)}, f"{LOOK_ENCODER}: gives ("),
     "other tones": ({MANIFEST: lambda: manifest(tones=3)}, f"{LOOK_ENCODER}: gives ("),
@@ -308,7 +312,7 @@ def test_broken_bundles(refused: Callable, tmp_path: Path, case: str) -> None:
     changes, expected = BAD_BUNDLES[case]
     folder = tmp_path / "bundle"
     folder.mkdir()
-    for name in (MANIFEST, STUDENT, LOOK_ENCODER):
+    for name in (MANIFEST, STUDENT, LOOK_ENCODER, SEGMENTER):
         make = changes.get(name, 0)
         if make == 0:
             shutil.copy(EMBEDDED / name, folder)

@@ -58,8 +58,9 @@ def test_the_light_of_the_sky_goes_to_the_sky(run: Callable, street: Path, bundl
 
 
 def test_an_embedded_look_finds_its_regions(run: Callable, street: Path) -> None:
-    plain, found = converted(run, "--look", LOOK), converted(run, "--look", LOOK, "--auto-regions")
+    plain, found = converted(run, "--look", LOOK, "--no-auto-regions"), converted(run, "--look", LOOK, "--auto-regions")
     assert np.abs(plain.astype(int) - found).mean() > 1
+    np.testing.assert_array_equal(converted(run, "--look", LOOK), found)  # unless somebody says otherwise
 
 
 def test_another_segmenter_takes_the_place_of_the_models(run: Callable, street: Path) -> None:
@@ -88,6 +89,8 @@ def test_a_bundle_without_a_segmenter_says_so(run: Callable, street: Path) -> No
     for file in EMBEDDED.glob("*.onnx"):
         (folder / file.name).symlink_to(file)
     (folder / "bundle.json").write_text(json.dumps({**manifest, "regions": []}))
+    plain = converted(run, "--style", "ref.png", "--model", folder)
+    np.testing.assert_array_equal(plain, converted(run, "--style", "ref.png", "--no-auto-regions"))
     outcome = run("photo", "in.png", "out.png", "--style", "ref.png", "--auto-regions", "--model", folder)
     assert outcome.status == 2
     assert "this model has no segmenter, expected --segmenter FILE --labels FILE" in outcome.err
@@ -168,7 +171,7 @@ def test_what_was_found_is_shown(run: Callable, street: Path) -> None:
         assert drawn.shape[1] == 320
         assert drawn.shape[0] > 240
         assert np.abs(drawn[:240].astype(int) - image).mean() > 5
-    outcome = run("photo", "in.png", "out.png", "--style", "ref.png", "--show-regions", "none.png")
+    outcome = run("photo", "in.png", "out.png", "--style", "ref.png", "--no-auto-regions", "--show-regions", "none.png")
     assert (outcome.status, "none.png: there are no regions to show" in outcome.err) == (2, True)
     outcome = run("photo", "in.png", "out.png", "--style", "ref.png", "--auto-regions", "--show-regions", "out.png")
     assert (outcome.status, "out.png: is the other output as well" in outcome.err) == (2, True)

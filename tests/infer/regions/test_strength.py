@@ -116,7 +116,7 @@ def test_the_command_line(run: Callable, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--region", "sky=0"), "expected --auto-regions, --segmenter or --masks"),
+        (("--no-auto-regions", "--region", "sky=0"), "expected --auto-regions, --segmenter or --masks"),
         (("--auto-regions", "--region", "unicorn=0"), "--region unicorn: no such region, expected one of"),
         (("--auto-regions", "--region", "sky"), "--region sky: expected NAME=STRENGTH"),
         (("--auto-regions", "--region", "sky=9"), "strength of sky 9.0, expected 0 to 2"),
