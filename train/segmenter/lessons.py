@@ -18,7 +18,7 @@ from hueglass.infer.errors import UsageError
 from hueglass.infer.regions.regions import REGION_NAMES
 from hueglass.infer.resize import covering, resized_square
 
-Kind = Literal["photograph", "film", "panorama"]
+Kind = Literal["photograph", "film", "clip", "panorama"]
 EXPOSURES = (-3.0, STOPS, 0.0, 1.0)
 """Stops at which a panorama is seen: light does not change what a thing is."""
 MAP = 128
@@ -29,7 +29,8 @@ MAP = 128
 class Lesson:
     """`image` (H, W, 3) uint8 sRGB and, over it, `maps` (8, M, M) uint8, probabilities of REGION_NAMES in 255ths.
 
-    Together they are less than 1 where nobody knows. Frames of a film, and views of a panorama, have many alike.
+    Together they are less than 1 where nobody knows. Of films, whose frames people labelled, of clips and of panoramas
+    many are alike.
     """
 
     name: str
@@ -60,7 +61,9 @@ def _held_out(path: Path) -> bool:
 def _kind(path: Path) -> Kind:
     if path.suffix.lower() == panoramas.SUFFIX:
         return "panorama"
-    return "film" if path.suffix.lower() in CLIP_SUFFIXES or is_filmed(path) else "photograph"
+    if path.suffix.lower() in CLIP_SUFFIXES:
+        return "clip"
+    return "film" if is_filmed(path) else "photograph"
 
 
 def _lessons(path: Path, name: str, side: int, known: dict[str, RegionLabel]) -> Iterator[Lesson]:

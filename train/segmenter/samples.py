@@ -23,7 +23,7 @@ class SegmentSampleConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    shares: dict[Kind, float] = {"photograph": 0.6, "film": 0.25, "panorama": 0.15}
+    shares: dict[Kind, float] = {"photograph": 0.55, "film": 0.25, "clip": 0.05, "panorama": 0.15}
     """Of samples, by what they are of; scaled to those kinds that there are."""
     rare: float = Field(0.5, ge=0, le=1)
     """Samples for which first a region is drawn, all alike, then a picture that shows much of it, then a crop there."""

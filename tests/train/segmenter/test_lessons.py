@@ -9,6 +9,8 @@ import pytest
 
 pytest.importorskip("torch")
 
+from support.media import Clip
+
 from hueglass.datasets.masks import UNKNOWN
 from hueglass.datasets.photos import Photo, held_out
 from hueglass.datasets.region_labels import LabelStore, RegionLabel
@@ -88,6 +90,15 @@ def test_a_photograph_that_nobody_named_teaches_nothing() -> None:
     assert lesson.kind == "film"
     assert (lesson.maps[GROUND, :, :50] == 255).all()
     assert (lesson.maps[:, :, 78:] == 0).all()
+
+
+def test_frames_of_clips_are_lessons_of_their_own_kind(tmp_path: Path) -> None:
+    (tmp_path / "data/video").mkdir(parents=True)
+    Clip(pts=list(range(30))).write(tmp_path / "data/video/walk.mp4")
+    labels = label(tmp_path / "data", tmp_path / "labels", "video/walk.mp4#00", "video/walk.mp4#05")
+    lessons = load_lessons(["video"], tmp_path / "data", 64, labels)
+    assert [(lesson.name, lesson.kind) for lesson in lessons] == [(f"video/walk.mp4#{n}", "clip") for n in ("00", "05")]
+    assert np.abs(lessons[0].image.astype(int) - lessons[1].image).mean() > 1
 
 
 def test_nobody_is_believed_to_see_a_person_in_a_picture_of_an_animal(data: Path, tmp_path: Path) -> None:
