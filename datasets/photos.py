@@ -1,6 +1,6 @@
 """Photographs for training, held in memory at training size, with labels where somebody made some."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
@@ -64,12 +64,17 @@ def load_photos(folder: Path, side: int, camvid: Relabel = camvid_regions) -> li
 
 
 def picture_files(folder: Path) -> list[Path]:
-    """Every picture below a folder, sorted. UsageError if the folder is missing or holds none."""
+    """Every picture below a folder, sorted. Errors as `files_below`."""
+    return files_below(folder, READ_SUFFIXES, "photograph")
+
+
+def files_below(folder: Path, suffixes: Sequence[str], what: str) -> list[Path]:
+    """Every file below a folder with one of those suffixes, sorted. UsageError if it is missing or holds none."""
     if not folder.is_dir():
-        raise UsageError(f"{folder}: no such folder, expected a folder of photographs")
-    files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in READ_SUFFIXES)
+        raise UsageError(f"{folder}: no such folder, expected one with a {what}")
+    files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in suffixes)
     if not files:
-        raise UsageError(f"{folder}: holds no photograph ({', '.join(sorted(READ_SUFFIXES))})")
+        raise UsageError(f"{folder}: holds no {what} ({', '.join(sorted(suffixes))})")
     return files
 
 

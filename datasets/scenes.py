@@ -10,12 +10,12 @@ from pathlib import Path
 
 import numpy as np
 
-from hueglass.infer.errors import UsageError
 from hueglass.infer.media.images import READ_SUFFIXES, read_image
 from hueglass.infer.media.source import open_source, spread_frames
 
 from .panoramas import SUFFIX as PANORAMA_SUFFIX
 from .panoramas import Camera, exposed, read_panorama, view
+from .photos import files_below
 
 CLIP_SUFFIXES = (".mp4", ".mkv", ".mov", ".webm", ".avi")
 SHOWN_SUFFIXES = (*READ_SUFFIXES, PANORAMA_SUFFIX, *CLIP_SUFFIXES)
@@ -42,13 +42,8 @@ class Shown:
 
 
 def shown_files(folder: Path) -> list[Path]:
-    """Every file below a folder that shows something, sorted. UsageError if the folder is missing or holds none."""
-    if not folder.is_dir():
-        raise UsageError(f"{folder}: no such folder, expected one of photographs, panoramas or clips")
-    files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SHOWN_SUFFIXES)
-    if not files:
-        raise UsageError(f"{folder}: holds no photograph, panorama or clip ({', '.join(sorted(SHOWN_SUFFIXES))})")
-    return files
+    """Every file below a folder that shows something, sorted. Errors as `files_below`."""
+    return files_below(folder, SHOWN_SUFFIXES, "photograph, panorama or clip")
 
 
 def names_in(path: Path, name: str) -> list[str]:
