@@ -1,6 +1,6 @@
 """The segmenter: the whole network in one file but for its trunk. It names what a thumbnail shows.
 
-The trunk (trunk.py) looks at the thumbnail at three quarters of its size, and starts from weights learnt on ImageNet: a
+The trunk (trunk.py) looks at the thumbnail a little smaller, and starts from weights learnt on ImageNet: a
 few thousand pictures do not teach a network what the world looks like. A decoder goes back up (feature pyramids, Lin et
 al. 2017), told at the coarsest level what the whole picture is about (Liu et al. 2015, ParseNet), and at the finest
 levels where edges lie, by a thin branch that sees the thumbnail at full size.
@@ -32,6 +32,8 @@ class SegmenterConfig(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     thumbnail: int = Field(256, ge=64, le=512, multiple_of=64)
+    seen: int = Field(224, ge=64, le=512, multiple_of=32)
+    """Pixels of a side at which the trunk looks at it: what is thin melts away below, and time goes with its square."""
     widths: tuple[Width, Width, Width, Width] = (16, 32, 64, 96)
     """Channels of the decoder: at 1/2 of the thumbnail; at 1/4 of it and of what the trunk sees; at 1/8; below."""
 
@@ -63,7 +65,7 @@ class Segmenter(nn.Module):
         """What `forward` takes the softmax of, (B, 8, T/2, T/2)."""
         half = self.edges[0](image)
         quarter = self.edges[1](half)
-        *finer, coarsest = self.trunk(_resized(image, 3 * self.config.thumbnail // 4))
+        *finer, coarsest = self.trunk(_resized(image, self.config.seen))
         x = self.laterals[3](coarsest) + self.context(coarsest.mean((2, 3), keepdim=True))
         for i in (2, 1, 0):
             level = finer[i]

@@ -1,7 +1,7 @@
 """What one step of the segmenter's training sees: pairs of views of one picture, each in random light."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import cv2
 import numpy as np
@@ -50,17 +50,19 @@ class Batch:
     """Pairs of views: two after another are of one picture.
 
     `images` (2 n, 3, T, T) sRGB in [0, 1]; `truth` (2 n, 8, T/2, T/2), probabilities that sum to less than 1 where
-    nobody knows; `weights` (2 n, 8), how much a pixel of a region counts; `motion` (n, 2, 3), from places in the second
-    view to those in the first one, both in [-1, 1], as `affine_grid` takes it.
+    nobody knows; `weights` (2 n, 8), how much a pixel of a region counts; `kinds` (2 n), numbers of the kinds of
+    pictures; `motion` (n, 2, 3), from places in the second view to those in the first one, both in [-1, 1], as
+    `affine_grid` takes it.
     """
 
     images: Tensor
     truth: Tensor
     weights: Tensor
+    kinds: Tensor
     motion: Tensor
 
     def to(self, device: torch.device) -> "Batch":
-        return Batch(*(part.to(device) for part in (self.images, self.truth, self.weights, self.motion)))
+        return Batch(*(getattr(self, part.name).to(device) for part in fields(self)))
 
 
 class SegmentSampler(Chance):
@@ -77,20 +79,21 @@ class SegmentSampler(Chance):
     def draw(self, pairs: int) -> Batch:
         """That many pairs of views."""
         drawn = [self._pair() for _ in range(pairs)]
-        pictures, maps, weights, motion = (np.stack(part) for part in zip(*drawn, strict=True))
+        pictures, maps, weights, kinds, motion = (np.stack(part) for part in zip(*drawn, strict=True))
         images = torch.from_numpy(pictures).flatten(0, 1).permute(0, 3, 1, 2).contiguous().float().div_(255)
         truth = torch.from_numpy(maps).flatten(0, 1).permute(0, 3, 1, 2).contiguous().float().div_(255)
-        counts = torch.from_numpy(weights).repeat_interleave(2, 0)
-        return Batch(self._other_light(images), truth, counts, torch.from_numpy(motion))
+        counts, kind = (torch.from_numpy(part).repeat_interleave(2, 0) for part in (weights, kinds))
+        return Batch(self._other_light(images), truth, counts, kind, torch.from_numpy(motion))
 
-    def _pair(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        pool = list(self.pools.values())[int(self.rng.choice(len(self.pools), p=self.chances))]
+    def _pair(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, int, np.ndarray]:
+        kind = int(self.rng.choice(len(self.pools), p=self.chances))
+        pool = list(self.pools.values())[kind]
         lesson, place = pool.pick(self.rng, self.config.rare)
         first = self._crop(*place)
         crops = (first, self._turned(first))
         pictures = [self._blurred(cut(lesson.image, crop, self.size)) for crop in crops]
         maps = [cut_maps(lesson.maps, crop, self.size // 2) for crop in crops]
-        return np.stack(pictures), np.stack(maps), pool.weights, motion(*crops)
+        return np.stack(pictures), np.stack(maps), pool.weights, kind, motion(*crops)
 
     def _blurred(self, picture: np.ndarray) -> np.ndarray:
         if self.rng.random() >= self.config.blur:

@@ -63,6 +63,8 @@ class SegmentConfig(LoopConfig):
     """Weight of the loss of overlap beside cross entropy: it counts small regions as much as large ones."""
     steady: float = Field(1.0, ge=0)
     """Weight of the loss of what two views of one picture do not name alike."""
+    sharpness: float = Field(2.0, ge=1)
+    """The power to which what both views say together is taken, before each is to say it."""
     average: float = Field(0.998, ge=0, lt=1)
     segmenter: SegmenterConfig = SegmenterConfig()
     samples: SegmentSampleConfig = SegmentSampleConfig()
@@ -124,14 +126,14 @@ def start(config: SegmentConfig, lessons: list[Lesson], device: torch.device) ->
 
 
 def _at_first(config: SegmentConfig) -> Segmenter:
-    """From `start_from`, or with the trunk of `data.weights`, or from chance. UsageError if it is of other sizes."""
-    if config.start_from is not None:
-        segmenter, _ = load_segmenter(Path(config.start_from))
-        if segmenter.config != config.segmenter:
-            raise UsageError(f"{config.start_from}: holds a segmenter of other sizes, expected the configuration's")
-        return segmenter.train()
+    """From `start_from`, or with the trunk of `data.weights`, or from chance. UsageError if it is of other widths."""
     segmenter = Segmenter(config.segmenter)
-    if config.data.weights:
+    if config.start_from is not None:
+        before, _ = load_segmenter(Path(config.start_from))
+        if before.config.widths != config.segmenter.widths:
+            raise UsageError(f"{config.start_from}: holds a segmenter of other widths, expected the configuration's")
+        segmenter.load_state_dict(before.state_dict())
+    elif config.data.weights:
         load_trunk(segmenter.trunk, Path(config.data.weights))
     return segmenter
 
@@ -176,8 +178,8 @@ def measure(logits: Tensor, batch: Batch, config: SegmentConfig) -> dict[str, Te
     maps = torch.softmax(logits, 1)
     losses = {
         "cross_entropy": cross_entropy(logits, batch.truth, batch.weights),
-        "overlap": overlap_loss(maps, batch.truth),
-        "steady": steady_loss(maps, batch.motion),
+        "overlap": overlap_loss(maps, batch.truth, batch.kinds),
+        "steady": steady_loss(maps, batch.motion, config.sharpness),
     }
     losses["total"] = losses["cross_entropy"] + config.overlap * losses["overlap"] + config.steady * losses["steady"]
     return losses
@@ -189,28 +191,34 @@ def cross_entropy(logits: Tensor, truth: Tensor, weights: Tensor) -> Tensor:
     return -(counted * torch.log_softmax(logits, 1)).sum() / counted.sum().clamp_min(1)
 
 
-def overlap_loss(maps: Tensor, truth: Tensor) -> Tensor:
-    """One less the Dice coefficient of soft maps and truth over the batch, mean over the regions in the truth.
+def overlap_loss(maps: Tensor, truth: Tensor, kinds: Tensor) -> Tensor:
+    """One less the Dice coefficient of soft maps and truth (B, 8, H, W), mean over the regions that each kind has.
 
-    Milletari et al. 2016 (V-Net). Unknown pixels do not count.
+    Milletari et al. 2016 (V-Net). Unknown pixels do not count. By `kinds` (B), as it is measured: what photographs call
+    other fills them, on streets it is poles and signs, which nobody would miss in one sum.
     """
     maps = maps * truth.sum(1, keepdim=True)
-    both, either, true = ((maps * truth).sum((0, 2, 3)), (maps + truth).sum((0, 2, 3)), truth.sum((0, 2, 3)))
+    parts = [part.sum((2, 3)) for part in (maps * truth, maps + truth, truth)]
+    member = F.one_hot(kinds).T.to(maps.dtype)
+    both, either, true = (member @ part for part in parts)
     return (1 - 2 * both / either.clamp_min(1))[true > 0].sum() / (true > 0).sum().clamp_min(1)
 
 
-def steady_loss(maps: Tensor, motion: Tensor) -> Tensor:
-    """How far two views of one picture differ where both see it: the mean Jensen-Shannon divergence of their maps.
+def steady_loss(maps: Tensor, motion: Tensor, sharpness: float) -> Tensor:
+    """How far two views of one picture are from naming alike, and surely, what both see: the mean cross entropy of each
+    to what both say together, to the power of `sharpness` (as Berthelot et al. 2019, MixMatch, sharpen a guess).
 
-    `maps` (2 n, 8, H, W), two after another of one picture; `motion` (n, 2, 3) as in `Batch`.
+    `maps` (2 n, 8, H, W), two after another of one picture; `motion` (n, 2, 3) as in `Batch`. Views that are alike but
+    undecided are not steady: of two names as likely, a little light decides.
     """
     first, second = maps[0::2], maps[1::2]
     places = F.affine_grid(motion, list(second.shape), align_corners=False)
     seen = (places.abs() < 1).all(-1)
     there = F.grid_sample(first, places, padding_mode="border", align_corners=False)
-    between = (there + second) / 2
-    apart = sum((p * (p.clamp_min(1e-6) / between.clamp_min(1e-6)).log()).sum(1) for p in (there, second))
-    return (apart / 2 * seen).sum() / seen.sum().clamp_min(1)
+    together = ((there + second) / 2).detach() ** sharpness
+    together = together / together.sum(1, keepdim=True).clamp_min(1e-6)
+    apart = -(together * (there.clamp_min(1e-6).log() + second.clamp_min(1e-6).log())).sum(1) / 2
+    return (apart * seen).sum() / seen.sum().clamp_min(1)
 
 
 def watch(training: Training, photos: list[Photo]) -> tuple[dict[str, float], np.ndarray]:

@@ -18,7 +18,7 @@ from hueglass.train.segmenter.network import (
     save_segmenter,
 )
 
-SMALL = SegmenterConfig(thumbnail=64)
+SMALL = SegmenterConfig(thumbnail=64, seen=64)
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +60,7 @@ def test_certainty_beyond_all_bounds_stays_finite() -> None:
 @pytest.mark.parametrize("size", [64, 192, 256])
 def test_every_size_of_thumbnail_is_halved_exactly(size: int) -> None:
     with torch.no_grad():
-        assert Segmenter(SegmenterConfig(thumbnail=size)).eval()(pictures(1, size)).shape == (
+        assert Segmenter(SegmenterConfig(thumbnail=size, seen=size)).eval()(pictures(1, size)).shape == (
             1,
             8,
             size // 2,

@@ -86,6 +86,7 @@ def test_samples_repeat_after_a_restore() -> None:
     assert batch.images.shape == (4, 3, 64, 64)
     assert batch.truth.shape == (4, 8, 32, 32)
     assert batch.weights.shape == (4, 8)
+    assert batch.kinds.tolist() == [0] * 4
     assert batch.images.min() >= 0
     assert batch.images.max() <= 1
 

@@ -44,7 +44,7 @@ def test_intersection_over_union_counted_by_hand() -> None:
 
 def test_pixels_are_named_at_the_size_of_their_picture() -> None:
     streets = street_photos(3, 64)
-    network = Segmenter(SegmenterConfig(thumbnail=64)).eval()
+    network = Segmenter(SegmenterConfig(thumbnail=64, seen=64)).eval()
     with torch.no_grad():
         network.name.bias[PERSON] = 20
     named = name_pixels(network, streets)
@@ -53,7 +53,7 @@ def test_pixels_are_named_at_the_size_of_their_picture() -> None:
 
 
 def test_maps_of_a_picture_are_those_of_its_thumbnail() -> None:
-    network = Segmenter(SegmenterConfig(thumbnail=64)).eval()
+    network = Segmenter(SegmenterConfig(thumbnail=64, seen=64)).eval()
     image = street_photos(1, 80)[0].image
     with torch.no_grad():
         wanted = network(thumbnails([image], 64))[0].numpy()

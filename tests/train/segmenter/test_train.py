@@ -46,7 +46,7 @@ STILL = SegmentSampleConfig(smallest_crop=1, stretch=0, flip=0, graded=0, blur=0
 
 def settings(**changes: object) -> SegmentConfig:
     """Three steps in a second or two; a checkpoint after each."""
-    values = {"steps": 3, "batch": 2, "warmup": 1, "average": 0.5, "segmenter": {"thumbnail": 64}}
+    values = {"steps": 3, "batch": 2, "warmup": 1, "average": 0.5, "segmenter": {"thumbnail": 64, "seen": 64}}
     values |= {"data": {"streets": 3, "side": 64}, "checkpoint_minutes": 1e-9}
     return SegmentConfig.model_validate(values | changes)
 
@@ -109,15 +109,17 @@ def test_a_killed_training_goes_on_bit_for_bit(tmp_path: Path) -> None:
 
 def test_a_training_can_start_from_another(tmp_path: Path, lessons: list[Lesson]) -> None:
     torch.manual_seed(3)
-    before = Segmenter(SegmenterConfig(thumbnail=64))
+    before = Segmenter(SegmenterConfig(thumbnail=64, seen=64))
     save_segmenter(tmp_path, before, {})
     training = segment.start(settings(start_from=str(tmp_path)), lessons, torch.device("cpu"))
     assert all(torch.equal(v, training.segmenter.state_dict()[k]) for k, v in before.state_dict().items())
     assert training.segmenter.training
     segment.train_step(training, settings(), torch.device("cpu"))
-    larger = {"thumbnail": 128}
-    with pytest.raises(UsageError, match="holds a segmenter of other sizes"):
-        segment.start(settings(start_from=str(tmp_path), segmenter=larger), lessons, torch.device("cpu"))
+    finer = {"thumbnail": 64, "seen": 96}  # of another size is only what it looks at
+    assert segment.start(settings(start_from=str(tmp_path), segmenter=finer), lessons, torch.device("cpu"))
+    wider = {"thumbnail": 64, "widths": (16, 32, 64, 64)}
+    with pytest.raises(UsageError, match="holds a segmenter of other widths"):
+        segment.start(settings(start_from=str(tmp_path), segmenter=wider), lessons, torch.device("cpu"))
     with pytest.raises(UsageError, match="no segmenter here"):
         segment.start(settings(start_from=str(tmp_path / "none")), lessons, torch.device("cpu"))
 
@@ -173,6 +175,8 @@ def truth_of(labels: torch.Tensor) -> torch.Tensor:
 
 
 IN_PLACE = torch.tensor([[[1.0, 0, 0], [0, 1, 0]]])
+ALL_ALIKE = torch.zeros(4, dtype=torch.long)
+"""Pictures of one kind."""
 
 
 def test_unknown_pixels_do_not_count() -> None:
@@ -181,7 +185,7 @@ def test_unknown_pixels_do_not_count() -> None:
     unknown = torch.rand(2, 6, 6) < 0.4
     changed = torch.where(unknown[:, None], torch.randn(2, 8, 6, 6), logits)
     weights = torch.rand(2, 8) + 0.5
-    batch = Batch(logits, truth_of(labels.masked_fill(unknown, -1)), weights, IN_PLACE)
+    batch = Batch(logits, truth_of(labels.masked_fill(unknown, -1)), weights, ALL_ALIKE[:2], IN_PLACE)
     before, after = (measure(x, batch, settings()) for x in (logits, changed))
     for name in ("cross_entropy", "overlap"):
         assert torch.equal(before[name], after[name]), name
@@ -191,7 +195,7 @@ def test_unknown_pixels_do_not_count() -> None:
 
 
 def test_a_batch_of_which_nothing_is_known_has_no_overlap_to_lose() -> None:
-    assert overlap_loss(torch.rand(1, 8, 4, 4), torch.zeros(1, 8, 4, 4)) == 0
+    assert overlap_loss(torch.rand(1, 8, 4, 4), torch.zeros(1, 8, 4, 4), ALL_ALIKE[:1]) == 0
 
 
 def test_the_overlap_loss_is_dice_counted_by_hand() -> None:
@@ -199,20 +203,47 @@ def test_the_overlap_loss_is_dice_counted_by_hand() -> None:
     labels = torch.full((1, 4, 4), SKY)
     labels[..., 2:] = GROUND
     named = truth_of(torch.full((1, 4, 4), SKY))
-    assert overlap_loss(named, truth_of(labels)) == pytest.approx(((1 - 2 * 8 / (16 + 8)) + 1) / 2, abs=1e-5)
+    by_hand = ((1 - 2 * 8 / (16 + 8)) + 1) / 2
+    assert overlap_loss(named, truth_of(labels), ALL_ALIKE[:1]) == pytest.approx(by_hand, abs=1e-5)
 
 
-def test_what_is_named_alike_in_both_views_costs_nothing_and_what_is_not_log_two() -> None:
+def test_what_is_rare_in_one_kind_of_pictures_is_missed_there() -> None:
+    """A photograph full of ground, named rightly, does not make up for the strip on the street that is not."""
+    labels = torch.full((2, 4, 4), GROUND)
+    labels[1, :, 1:] = SKY
+    named = truth_of(labels)
+    named[1] = truth_of(torch.full((1, 4, 4), SKY))[0]
+    together = overlap_loss(named, truth_of(labels), torch.tensor([0, 0]))
+    assert together == pytest.approx(((1 - 2 * 16 / (20 + 16)) + (1 - 2 * 12 / (12 + 16))) / 2, abs=1e-5)
+    apart = overlap_loss(named, truth_of(labels), torch.tensor([0, 1]))
+    assert apart == pytest.approx((0 + 1 + (1 - 2 * 12 / (12 + 16))) / 3, abs=1e-5)
+
+
+def test_what_is_surely_named_alike_in_both_views_costs_nothing() -> None:
     """The second view is the first one moved by a quarter of its width; at its left edge half is another thing."""
     first = torch.full((1, 8, 8), GROUND)
     first[..., 4:] = SKY
     second = first.roll(-2, 2)  # what was at x is now at x - 2; its last two columns show what is new
     moved = torch.tensor([[[1.0, 0, 0.5], [0, 1, 0]]])
     both = truth_of(torch.cat([first, second]))
-    assert steady_loss(both, moved) == pytest.approx(0, abs=1e-5)
+    assert steady_loss(both, moved, 2) == pytest.approx(0, abs=1e-5)
     other = both.clone()
     other[1, :, :4] = truth_of(torch.full((1, 8, 8), 5))[0, :, :4]  # above, all is a vehicle
-    assert steady_loss(other, moved) == pytest.approx(np.log(2) / 2, abs=1e-4)
+    assert steady_loss(other, moved, 2) == pytest.approx(-np.log(1e-6) / 2 / 2, rel=1e-4)  # of half of what both see
+
+
+def test_views_that_are_alike_but_undecided_are_drawn_to_the_likelier_name() -> None:
+    maps = torch.zeros(2, 8, 4, 4)
+    maps[:, SKY], maps[:, GROUND] = 0.6, 0.4
+    sharp = 0.36 / (0.36 + 0.16)
+    cost = -(sharp * np.log(0.6) + (1 - sharp) * np.log(0.4))
+    assert steady_loss(maps, IN_PLACE, 2) == pytest.approx(cost, rel=1e-5)
+    maps.requires_grad_()
+    steady_loss(maps, IN_PLACE, 2).backward()
+    assert maps.grad is not None
+    # Along the logits, whose sum is free: the softmax takes the mean gradient off.
+    pull = maps.grad * maps.detach()
+    assert ((pull - maps.detach() * pull.sum(1, keepdim=True))[:, SKY] < 0).all()
 
 
 def test_too_little_data_is_said() -> None:
