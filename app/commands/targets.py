@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from hueglass.options import DATA, TeacherOptions
-from hueglass.process import need_torch
+from hueglass.process import keep_freed_memory, need_torch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +29,7 @@ def targets(
 ) -> None:
     """Run the teacher on every pair of a manifest; an interrupted run goes on where it stopped."""
     need_torch()
+    keep_freed_memory()
     from hueglass.jobs.targets import run_targets
 
     run_targets(manifest, out, options)

@@ -8,7 +8,7 @@ import typer
 
 from hueglass.infer.errors import UsageError
 from hueglass.options import DATA, ModelOptions
-from hueglass.process import need_torch
+from hueglass.process import keep_freed_memory, need_torch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +37,7 @@ def train(
 ) -> None:
     """Train the student or the segmenter, or go on with an interrupted training; or tune a look to one photograph."""
     need_torch()
+    keep_freed_memory()
     if (config is None) == (reference is None):
         raise UsageError("expected either CONFIG, for a network, or --tune REF, for a look")
     if reference is not None:
