@@ -80,7 +80,7 @@ def _feeds(batch: Batch, encoder: OnnxGraph) -> list[Feeds]:
     feeds = []
     for i in range(len(batch.content)):
         one = {name: getattr(batch, name)[i : i + 1].numpy() for name in ("content", "content_maps", "reference")}
-        codes = encoder(reference=one["reference"], regions=batch.reference_maps[i : i + 1].numpy())
+        codes, *_ = encoder(reference=one["reference"], regions=batch.reference_maps[i : i + 1].numpy())
         feeds.append({"thumbnail": one["content"], "regions": one["content_maps"], "codes": codes})
     return feeds
 
@@ -119,8 +119,8 @@ def _psnr(graph: OnnxGraph, feeds: list[Feeds], batch: Batch) -> float:
     assert batch.target is not None
     found = []
     for i, feed in enumerate(feeds):
-        grid = torch.from_numpy(graph(**feed))
-        output = render(grid, batch.content[i : i + 1]).clamp(0, 1)
+        grid, *_ = graph(**feed)
+        output = render(torch.from_numpy(grid), batch.content[i : i + 1]).clamp(0, 1)
         found.append(-10 * float((output[0] - batch.target[i]).square().mean().clamp_min(1e-10).log10()))
     return float(np.mean(found))
 

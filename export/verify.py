@@ -176,9 +176,9 @@ def _beside_torch(folder: Path, broken: set[str]) -> Iterator[Check]:
         with torch.no_grad():
             codes = encoder(x["reference"], x["regions"])
             grid = student(x["thumbnail"], x["regions"], codes)
-        ours = graphs[LOOK_ENCODER](reference=feeds["reference"], regions=feeds["regions"])
+        ours, *_ = graphs[LOOK_ENCODER](reference=feeds["reference"], regions=feeds["regions"])
         worst[LOOK_ENCODER] = max(worst[LOOK_ENCODER], float(np.abs(ours - codes.numpy()).max()))
-        ours = graphs[STUDENT](thumbnail=feeds["thumbnail"], regions=feeds["regions"], codes=codes.numpy())
+        ours, *_ = graphs[STUDENT](thumbnail=feeds["thumbnail"], regions=feeds["regions"], codes=codes.numpy())
         worst[STUDENT] = max(worst[STUDENT], float(np.abs(ours - grid.numpy()).max()))
     for name, difference in worst.items():
         yield Check(name, "beside torch", f"differs by {difference:.1e}", difference <= TOLERANCE)
@@ -202,7 +202,7 @@ def _twins(bundle: ModelBundle, precision: str, frames: list[np.ndarray], broken
     other = twin(SEGMENTER, precision)
     if other in manifest.graphs and other not in broken:
         graphs = [OnnxGraph(folder / file) for file in (SEGMENTER, other)]
-        maps = [[graph(thumbnail=planar(bundle.thumbnail(frame))) for frame in frames] for graph in graphs]
+        maps = [[graph(thumbnail=planar(bundle.thumbnail(frame)))[0] for frame in frames] for graph in graphs]
         same = float(np.mean([(np.abs(a - b) <= 0.02).mean() for a, b in zip(*maps, strict=True)]))
         yield Check(other, "beside fp32", f"{same:.3%} of maps within .02", same >= HALF_SHARE)
 
@@ -219,10 +219,10 @@ def _restyled(bundle: ModelBundle, frames: list[np.ndarray], **graphs: Callable)
     maps = np.zeros((1, bundle.manifest.slots, half, half), np.float32)
     made = []
     for frame, style in zip(frames, frames[1:] + frames[:1], strict=True):
-        codes = encoder(reference=planar(bundle.thumbnail(style)), regions=maps)
+        codes, *_ = encoder(reference=planar(bundle.thumbnail(style)), regions=maps)
         codes[:, : bundle.manifest.slots] = 0  # no region is known: tones alone
-        grid = student(thumbnail=planar(bundle.thumbnail(frame)), regions=maps, codes=codes)[0]
-        made.append(slice_colours(grid, _colours(frame)))
+        grid, *_ = student(thumbnail=planar(bundle.thumbnail(frame)), regions=maps, codes=codes)
+        made.append(slice_colours(grid[0], _colours(frame)))
     return made
 
 
@@ -235,10 +235,11 @@ def _portable(bundle: ModelBundle, name: str, street: np.ndarray) -> Iterator[Ch
         frame = cv2.resize(street, (width, height), interpolation=cv2.INTER_LINEAR)
         wanted = slice_colours(bundle.predict(bundle.thumbnail(frame), maps, codes), _colours(frame))
         try:
-            found = graph(frame=planar(frame), regions=maps[None], codes=codes[None])[0].transpose(1, 2, 0)
+            restyled, *_ = graph(frame=planar(frame), regions=maps[None], codes=codes[None])
         except HueglassError as error:
             yield Check(name, f"at {width}x{height}", str(error), False)
             continue
+        found = restyled[0].transpose(1, 2, 0)
         share = float((np.abs(found - wanted) <= LEVEL + 1e-6).mean()) if found.shape == wanted.shape else 0.0
         yield Check(name, f"at {width}x{height}", f"{share:.3%} of values within a level", share >= PORTABLE_SHARE)
 

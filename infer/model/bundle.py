@@ -71,14 +71,14 @@ class ModelBundle:
     def predict(self, thumbnail: np.ndarray, maps: np.ndarray, codes: np.ndarray) -> np.ndarray:
         """Coefficients (depth, cells, cells, 12) for a thumbnail (T, T, 3) uint8, the maps of its regions
         (slots, T/2, T/2) and the codes (slots + tones, code) of a look."""
-        grid = self.student(thumbnail=planar(thumbnail), regions=maps[None], codes=codes[None])
+        grid, *_ = self.student(thumbnail=planar(thumbnail), regions=maps[None], codes=codes[None])
         m = self.manifest
         return check_coefficients(self._checked(STUDENT, grid[0], (m.depth, m.cells, m.cells, 12)))
 
     def encode(self, thumbnail: np.ndarray, maps: np.ndarray) -> np.ndarray:
         """Codes (slots + tones, code) of a reference's regions and tones, from its thumbnail (T, T, 3) uint8 and
         the maps of its regions (slots, T/2, T/2)."""
-        codes = self.encoder(reference=planar(thumbnail), regions=maps[None])
+        codes, *_ = self.encoder(reference=planar(thumbnail), regions=maps[None])
         m = self.manifest
         return self._checked(LOOK_ENCODER, codes[0], (m.slots + m.tones, m.code))
 

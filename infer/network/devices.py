@@ -2,8 +2,8 @@
 
 A new device is a row of `Device`, and, where no runtime of the rows before serves it, a module of this room with
 
-    missing(device) -> str | None                        why the device cannot be used here, in one line
-    open_on(device, path, threads, profile) -> Graph     a graph file on it, or a HueglassError
+    missing(device) -> str | None                                why the device cannot be used here, in one line
+    open_on(device, path, threads, profile, outputs) -> Graph    a graph file on it, or a HueglassError
 """
 
 from collections.abc import Mapping

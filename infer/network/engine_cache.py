@@ -56,7 +56,11 @@ def cache_folder() -> Path:
 
 
 def load_engine(
-    path: Path, profile: Profile | None = None, precision: EnginePrecision = "as-written", workspace: int | None = None
+    path: Path,
+    profile: Profile | None = None,
+    precision: EnginePrecision = "as-written",
+    workspace: int | None = None,
+    outputs: int | None = None,
 ) -> Any:
     """The engine (`tensorrt.ICudaEngine`) of a graph file: the one kept in the cache folder, or a new one, then kept.
 
@@ -68,13 +72,13 @@ def load_engine(
     """
     data = read_graph(path)
     trt, gpu = import_tensorrt(), current_gpu()
-    made_from = _made_from(trt, gpu, data, profile or {}, precision)
+    made_from = {**_made_from(trt, gpu, data, profile or {}, precision), "outputs": outputs}
     place = engine_path(path, made_from)
     engine = _kept(trt, place, made_from)
     if engine is not None:
         return engine
     warnings.warn(f"{path}: building a TensorRT engine for {gpu.name}, which is done once", stacklevel=2)
-    built = build_engine(path, data, profile, precision, workspace, _timing_cache_path(trt, gpu))
+    built = build_engine(path, data, profile, precision, workspace, _timing_cache_path(trt, gpu), outputs)
     engine = deserialised(trt, built)
     if engine is None:
         raise HueglassError(f"{path}: TensorRT built an engine that it cannot load{because(trt)}")

@@ -21,7 +21,7 @@ from .tensors import GraphInput, Profile
 
 
 class Graph(Protocol):
-    """A network: arrays in, by name; the first of its outputs out. `device` is where it really runs.
+    """A network: arrays in, by name; its outputs out, in the order of the file. `device` is where it really runs.
 
     HueglassError, one line that names the file, where inputs do not fit or the device fails.
     """
@@ -33,26 +33,31 @@ class Graph(Protocol):
     def inputs(self) -> list[GraphInput]:
         """What has to be given, in the order of the file."""
 
-    def __call__(self, /, **inputs: np.ndarray) -> np.ndarray: ...
+    def __call__(self, /, **inputs: np.ndarray) -> tuple[np.ndarray, ...]: ...
 
 
-def open_graph(path: Path, device: str = "cpu", threads: int = 0, profile: Profile | None = None) -> Graph:
+def open_graph(
+    path: Path, device: str = "cpu", threads: int = 0, profile: Profile | None = None, outputs: int | None = None
+) -> Graph:
     """A graph file ready to run on a `Device`; `.device` of what is given says on which.
 
     "auto" takes the best that works here: a TensorRT engine, else CUDA, else the CPU. A warning names what is
     installed and does not work. Any other device is taken or refused: nothing falls back. `threads` is as in
     OnnxGraph, `profile` as in TensorRtGraph. Errors as these have them, and UsageError for an unknown device.
+
+    `outputs` is how many of the first outputs are wanted, None for all. The others are not fetched, and may be of a
+    kind or size that the device cannot give.
     """
     chosen = known_device(device)
     if chosen is not Device.AUTO:
-        graph: Graph = _runner(chosen).open_on(chosen, path, threads, profile)
+        graph: Graph = _runner(chosen).open_on(chosen, path, threads, profile, outputs)
         return graph
     existing_file(path)
     for better in BEST_FIRST:
         if _runner(better).missing(better) is None:
             with _tried(better):
-                return open_graph(path, better, threads, profile)
-    return open_graph(path, Device.CPU, threads, profile)
+                return open_graph(path, better, threads, profile, outputs)
+    return open_graph(path, Device.CPU, threads, profile, outputs)
 
 
 @contextmanager

@@ -34,27 +34,27 @@ def missing(device: Device) -> str | None:
     return None
 
 
-def open_on(device: Device, path: Path, threads: int, profile: Profile | None) -> "OnnxGraph":
+def open_on(device: Device, path: Path, threads: int, profile: Profile | None, outputs: int | None) -> "OnnxGraph":
     """The graph file on one of SERVED. Open sizes need no profile there."""
-    return OnnxGraph(path, device, threads)
+    return OnnxGraph(path, device, threads, outputs)
 
 
 class OnnxGraph:
-    """A graph file run by ONNX Runtime on one of SERVED: of several outputs the first is given.
+    """A graph file run by ONNX Runtime on one of SERVED.
 
-    `threads` is the number of CPU threads, 0 for the runtime's own choice. UsageError for an unknown device;
-    HueglassError if ONNX Runtime is not installed, the device is not there, or the file is no graph. Layers that the
-    device lacks run on the CPU, with a warning.
+    `threads` is the number of CPU threads, 0 for the runtime's own choice; `outputs` how many of the first outputs are
+    given, None for all. UsageError for an unknown device; HueglassError if ONNX Runtime is not installed, the device is
+    not there, or the file is no graph. Layers that the device lacks run on the CPU, with a warning.
 
-    On CUDA, where all sizes are fixed, inputs and output stay at their place on the GPU, and the layers are recorded
-    once and launched together. Calls from several threads take turns.
+    On CUDA, where all sizes are fixed, inputs and outputs stay at their place on the GPU, and the layers are recorded
+    once and launched together. Calls from several threads take turns. Outputs that are not given may have any size.
 
     So it is on "ort-tensorrt", ONNX Runtime's own TensorRT provider, which takes all layers of a graph with fixed sizes
     or is refused. It needs the version of TensorRT that ONNX Runtime was built for, and chooses TF32 where that is
     faster, which it has no option against. Its engines are kept by `engine_cache.provider_cache`.
     """
 
-    def __init__(self, path: Path, device: str = "cpu", threads: int = 0) -> None:
+    def __init__(self, path: Path, device: str = "cpu", threads: int = 0, outputs: int | None = None) -> None:
         self._path, self.device = path, known_device(device)
         if self.device not in SERVED:
             raise UsageError(f"device {str(device)!r}, expected one of {', '.join(SERVED)}")
@@ -65,9 +65,10 @@ class OnnxGraph:
                 options = _options(ort, threads, strict=False)
                 self._session = ort.InferenceSession(str(path), options, providers=[self.device.row.provider])
             elif self.device is Device.ORT_TENSORRT:
-                self._session, self._bound = _on_tensorrt(ort, path, threads)
+                self._session, self._bound = _on_tensorrt(ort, path, threads, outputs)
             else:
-                self._session, self._bound = _on_provider(ort, path, self.device, threads)
+                self._session, self._bound = _on_provider(ort, path, self.device, threads, outputs)
+        self._outputs = [x.name for x in self._session.get_outputs()[:outputs]]
 
     @cached_property
     def inputs(self) -> list[GraphInput]:
@@ -78,46 +79,46 @@ class OnnxGraph:
 
         return [GraphInput(x.name, x.type, sizes(x.shape)) for x in self._session.get_inputs()]
 
-    def __call__(self, /, **inputs: np.ndarray) -> np.ndarray:  # an input of a stranger's graph may be named "self"
+    # An input of a stranger's graph may be named "self".
+    def __call__(self, /, **inputs: np.ndarray) -> tuple[np.ndarray, ...]:
         with runtime_errors(self._path, self.device):
             if self._bound is None:
-                output: np.ndarray = self._session.run(None, inputs)[0]
-                return output
+                return tuple(self._session.run(self._outputs, inputs))
             # What is copied into place is not looked at: doubles would be read as floats.
             check_inputs(self._path, self.inputs, inputs)
             return self._bound(inputs)
 
 
 class _Bound:
-    """A session on CUDA whose inputs and output stay where they are from call to call, as CUDA graphs demand.
+    """A session on CUDA whose inputs and outputs stay where they are from call to call, as CUDA graphs demand.
 
     ONNX Runtime records such a graph for the thread that runs it, and allows one thread only. Callers come and go, so
     there is a thread here for all of them.
     """
 
-    def __init__(self, ort: Any, session: Any) -> None:
+    def __init__(self, ort: Any, session: Any, outputs: list[Any]) -> None:
         def memory(x: Any) -> Any:
             return ort.OrtValue.ortvalue_from_shape_and_type(x.shape, KINDS[x.type].type, "cuda", 0)
 
-        output = session.get_outputs()[0]
         self._session, self._binding = session, session.io_binding()
-        self._inputs, self._output = {x.name: memory(x) for x in session.get_inputs()}, memory(output)
+        self._inputs = {x.name: memory(x) for x in session.get_inputs()}
+        self._outputs = {x.name: memory(x) for x in outputs}
         for name, value in self._inputs.items():
             self._binding.bind_ortvalue_input(name, value)
-        self._binding.bind_ortvalue_output(output.name, self._output)
+        for name, value in self._outputs.items():
+            self._binding.bind_ortvalue_output(name, value)
         self._thread = ThreadPoolExecutor(1, "cuda-graph")
         # The first run chooses algorithms and records them: here rather than on the first frame.
         self({x.name: np.zeros(x.shape, KINDS[x.type]) for x in session.get_inputs()})
 
-    def __call__(self, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
+    def __call__(self, inputs: Mapping[str, np.ndarray]) -> tuple[np.ndarray, ...]:
         return self._thread.submit(self._run, inputs).result()
 
-    def _run(self, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
+    def _run(self, inputs: Mapping[str, np.ndarray]) -> tuple[np.ndarray, ...]:
         for name, value in self._inputs.items():
             value.update_inplace(np.ascontiguousarray(inputs[name]))
         self._session.run_with_iobinding(self._binding)
-        output: np.ndarray = self._output.numpy()
-        return output
+        return tuple(value.numpy() for value in self._outputs.values())
 
 
 def _runtime_with(device: Device) -> Any:
@@ -147,7 +148,7 @@ def _options(ort: Any, threads: int, strict: bool) -> Any:
     return options
 
 
-def _on_provider(ort: Any, path: Path, device: Device, threads: int) -> tuple[Any, _Bound | None]:
+def _on_provider(ort: Any, path: Path, device: Device, threads: int, outputs: int | None) -> tuple[Any, _Bound | None]:
     """A session on a device, and what runs it where it is bound. Layers that the device lacks run on the CPU, with a
     warning."""
     _load_libraries(ort)
@@ -155,16 +156,16 @@ def _on_provider(ort: Any, path: Path, device: Device, threads: int) -> tuple[An
     if threads and device.row.threads:
         settings[device.row.threads] = str(threads)
     try:
-        return _recorded_if_it_can_be(ort, path, _options(ort, threads, strict=True), device, settings)
+        return _recorded_if_it_can_be(ort, path, _options(ort, threads, strict=True), device, settings, outputs)
     except Exception as error:
         if _CPU_REFUSED not in str(error):  # as is said also of all layers, where the device is missing
             raise
-    found = _recorded_if_it_can_be(ort, path, _options(ort, threads, strict=False), device, settings)
+    found = _recorded_if_it_can_be(ort, path, _options(ort, threads, strict=False), device, settings, outputs)
     warnings.warn(f"{path}: some of its layers run on the CPU, the others on {device}", stacklevel=6)
     return found
 
 
-def _on_tensorrt(ort: Any, path: Path, threads: int) -> tuple[Any, _Bound]:
+def _on_tensorrt(ort: Any, path: Path, threads: int, outputs: int | None) -> tuple[Any, _Bound]:
     """A session of the TensorRT provider, which takes all layers, and what runs it."""
     trt = import_tensorrt()  # brings the libraries in, which the provider needs
     _load_libraries(ort)
@@ -172,7 +173,7 @@ def _on_tensorrt(ort: Any, path: Path, threads: int) -> tuple[Any, _Bound]:
         cache = {} if folder is None else {"trt_engine_cache_enable": "1", "trt_engine_cache_path": str(folder)}
         try:
             options = _options(ort, threads, strict=True)
-            session, bound = _recorded_if_it_can_be(ort, path, options, Device.ORT_TENSORRT, cache)
+            session, bound = _recorded_if_it_can_be(ort, path, options, Device.ORT_TENSORRT, cache, outputs)
         except Exception as error:
             if _CPU_REFUSED in str(error):
                 raise HueglassError(f"{path}: has layers that ONNX Runtime's TensorRT provider does not take") from None
@@ -193,7 +194,7 @@ def _load_libraries(ort: Any) -> None:
 
 
 def _recorded_if_it_can_be(
-    ort: Any, path: Path, options: Any, device: Device, settings: dict[str, str]
+    ort: Any, path: Path, options: Any, device: Device, settings: dict[str, str], outputs: int | None
 ) -> tuple[Any, _Bound | None]:
     """A session on a device, and what runs it where that records CUDA graphs and all sizes are fixed. Graphs with
     loops, or with layers on the CPU, cannot be recorded: they are opened once more without."""
@@ -206,8 +207,9 @@ def _recorded_if_it_can_be(
             providers = [(device.row.provider, {**recorded, **settings})]
             session = ort.InferenceSession(str(path), options, providers=providers, enable_fallback=0)
             if device.row.provider in session.get_providers():
-                if option and _all_fixed(session):
-                    return session, _Bound(ort, session)
+                wanted = session.get_outputs()[:outputs]
+                if option and _all_fixed([*session.get_inputs(), *wanted]):
+                    return session, _Bound(ort, session, wanted)
                 if last:
                     return session, None
         except Exception:
@@ -216,6 +218,5 @@ def _recorded_if_it_can_be(
     raise HueglassError(f"device '{device}': cannot be used here, expected a working driver and its libraries")
 
 
-def _all_fixed(session: Any) -> bool:
-    tensors = [*session.get_inputs(), session.get_outputs()[0]]
+def _all_fixed(tensors: list[Any]) -> bool:
     return all(x.type in KINDS and all(isinstance(n, int) for n in x.shape) for x in tensors)

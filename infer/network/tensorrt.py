@@ -13,7 +13,7 @@ from .devices import Device
 from .engine_cache import load_engine, unavailable
 from .gpu import import_cupy
 from .graph import runtime_errors
-from .tensorrt_builder import EnginePrecision, import_tensorrt, take_error
+from .tensorrt_builder import EnginePrecision, import_tensorrt, output_name, take_error
 from .tensors import KINDS, GraphInput, Profile, TensorShape, check_inputs, shown
 
 
@@ -22,50 +22,57 @@ def missing(device: Device) -> str | None:
     return unavailable()
 
 
-def open_on(device: Device, path: Path, threads: int, profile: Profile | None) -> "TensorRtGraph":
+def open_on(device: Device, path: Path, threads: int, profile: Profile | None, outputs: int | None) -> "TensorRtGraph":
     """The graph file as an engine."""
-    return TensorRtGraph(path, profile)
+    return TensorRtGraph(path, profile, outputs=outputs)
 
 
 class TensorRtGraph:
-    """A graph file run as a TensorRT engine on the GPU, built where the cache has none: of several outputs the first.
+    """A graph file run as a TensorRT engine on the GPU, built where the cache has none.
 
-    `profile` is for inputs with open sizes, `precision` for float32: see `tensorrt_builder`. UsageError for a missing
-    file or profile; HueglassError if TensorRT, CuPy or a GPU is not there, or the graph cannot be built or run.
+    `profile` is for inputs with open sizes, `precision` for float32: see `tensorrt_builder`; `outputs` is as in
+    `OnnxGraph`. UsageError for a missing file or profile; HueglassError if TensorRT, CuPy or a GPU is not there, or the
+    graph cannot be built or run.
 
     Memory on the GPU is kept from call to call. Calls from several threads take turns.
     """
 
     device = Device.TENSORRT
 
-    def __init__(self, path: Path, profile: Profile | None = None, precision: EnginePrecision = "as-written") -> None:
+    def __init__(
+        self,
+        path: Path,
+        profile: Profile | None = None,
+        precision: EnginePrecision = "as-written",
+        outputs: int | None = None,
+    ) -> None:
         self._path = path
         self._cupy, self._trt = import_cupy(), import_tensorrt()
-        self._engine = load_engine(path, profile, precision)
+        self._engine = load_engine(path, profile, precision, outputs=outputs)
         with runtime_errors(path, self.device):
             names = [self._engine.get_tensor_name(i) for i in range(self._engine.num_io_tensors)]
             takes = [self._engine.get_tensor_mode(name) == self._trt.TensorIOMode.INPUT for name in names]
             self.inputs = [self._described(name) for name, is_input in zip(names, takes, strict=True) if is_input]
-            (self._output,) = (name for name, is_input in zip(names, takes, strict=True) if not is_input)
-            self._output_type = KINDS[self._described(self._output).kind]
+            outs = [output_name(i) for i in range(len(names) - len(self.inputs))]
+            self._outputs = {name: KINDS[self._described(name).kind] for name in outs}
             self._context = self._done(self._engine.create_execution_context(), "made ready")
             self._stream = self._cupy.cuda.Stream(non_blocking=True)
         self._buffers: dict[str, Any] = {}
         self._lock = threading.Lock()
 
-    def __call__(self, /, **inputs: np.ndarray) -> np.ndarray:
+    def __call__(self, /, **inputs: np.ndarray) -> tuple[np.ndarray, ...]:
         """As `OnnxGraph`. HueglassError, one line, where an input does not fit or the GPU fails."""
         with self._lock, runtime_errors(self._path, self.device), self._stream:
             self._check(inputs)
             for name, array in inputs.items():
                 source = np.ascontiguousarray(array)
                 self._buffer(name, source.shape, source.dtype).set(source, stream=self._stream)
-            result: np.ndarray = self._run(inputs).get(stream=self._stream)
+            results = tuple(result.get(stream=self._stream) for result in self._run(inputs))
             self._stream.synchronize()  # CuPy before 13 leaves it to its callers
-            return result
+            return results
 
     def _described(self, name: str) -> GraphInput:
-        """An input, or the output, in ONNX Runtime's words."""
+        """An input or an output in ONNX Runtime's words."""
         if self._engine.get_tensor_location(name) != self._trt.TensorLocation.DEVICE:
             raise HueglassError(f"{self._path}: {name!r} sets the sizes of other tensors, which is not served")
         dtype = np.dtype(self._trt.nptype(self._engine.get_tensor_dtype(name)))
@@ -84,19 +91,24 @@ class TensorRtGraph:
                 found = f"input {x.name!r} is {shown(shape)}"
                 raise HueglassError(f"{self._path}: {found}, expected {shown(least)} to {shown(most)} as built")
 
-    def _run(self, names: Mapping[str, Any]) -> Any:
-        """Queues the network for the inputs in the buffers of these names; gives the one that will hold the result."""
+    def _run(self, names: Mapping[str, Any]) -> list[Any]:
+        """Queues the network for the inputs in the buffers of these names; gives those that will hold the results."""
         take_error(self._trt)  # what is reported from here on is about this run
         for name in names:
             array = self._buffers[name]
             self._done(self._context.set_input_shape(name, array.shape), "given its shapes")
             self._done(self._context.set_tensor_address(name, array.data.ptr), "given its inputs")
-        shape = tuple(self._context.get_tensor_shape(self._output))
+        results = [self._place_for(name, dtype) for name, dtype in self._outputs.items()]
+        self._done(self._context.execute_async_v3(self._stream.ptr), "run")
+        return results
+
+    def _place_for(self, output: str, dtype: np.dtype) -> Any:
+        """The buffer that the network will write an output to: its size follows from those of the inputs."""
+        shape = tuple(self._context.get_tensor_shape(output))
         if any(n < 0 for n in shape):
             raise HueglassError(f"{self._path}: gives {shown(shape)}, expected sizes that follow from the input's")
-        result = self._buffer(self._output, shape, self._output_type)
-        self._done(self._context.set_tensor_address(self._output, result.data.ptr), "given its output")
-        self._done(self._context.execute_async_v3(self._stream.ptr), "run")
+        result = self._buffer(output, shape, dtype)
+        self._done(self._context.set_tensor_address(output, result.data.ptr), "given its outputs")
         return result
 
     def _buffer(self, name: str, shape: TensorShape, dtype: np.dtype) -> Any:

@@ -48,20 +48,21 @@ def build_engine(
     precision: EnginePrecision = "as-written",
     workspace: int | None = None,
     timing_cache: Path | None = None,
+    outputs: int | None = None,
 ) -> bytes:
-    """The engine of `graph`, the content of the file `path`, for this TensorRT and this GPU. It gives the first of the
-    graph's outputs.
+    """The engine of `graph`, the content of the file `path`, for this TensorRT and this GPU.
 
-    `workspace` limits the bytes of scratch memory on the GPU. `timing_cache` is a file that remembers which ways of
-    computing a layer were fastest: it is read if it is there, and renewed. UsageError for a profile that does not fit
-    the graph's inputs; HueglassError, one line that names the file, if the graph cannot be built.
+    It gives the first `outputs` of the graph's outputs, None for all, by their `output_name`; what only the others need
+    is not computed. `workspace` limits the bytes of scratch memory on the GPU. `timing_cache` is a file that remembers
+    which ways of computing a layer were fastest: it is read if it is there, and renewed. UsageError for a profile that
+    does not fit the graph's inputs; HueglassError, one line that names the file, if the graph cannot be built.
     """
     if precision not in get_args(EnginePrecision):
         raise UsageError(f"precision {precision!r}, expected one of {', '.join(get_args(EnginePrecision))}")
     trt = import_tensorrt()
     take_error(trt)
     builder = _created(trt, trt.Builder)
-    network, parser = _parsed(trt, path, builder, graph)
+    network, parser = _parsed(trt, path, builder, graph, outputs)
     config = builder.create_builder_config()
     if precision != "tf32":
         config.clear_flag(trt.BuilderFlag.TF32)
@@ -78,6 +79,11 @@ def build_engine(
     if timing_cache is not None and timings is not None:
         write_if_possible(timing_cache, bytes(timings.serialize()))
     return bytes(engine)
+
+
+def output_name(index: int) -> str:
+    """What an engine calls the output at this place in the graph file. It lists its tensors in an order of its own."""
+    return f"output {index}"
 
 
 def deserialised(trt: ModuleType, data: bytes) -> Any:
@@ -146,7 +152,7 @@ def _created(trt: ModuleType, kind: Any) -> Any:
         raise HueglassError(f"TensorRT {trt.__version__} cannot be used here{because(trt)}") from None
 
 
-def _parsed(trt: ModuleType, path: Path, builder: Any, graph: bytes) -> tuple[Any, Any]:
+def _parsed(trt: ModuleType, path: Path, builder: Any, graph: bytes, outputs: int | None) -> tuple[Any, Any]:
     """The network, and the parser that filled it. Weights in a file beside the graph are not looked for: no key would
     know of them."""
     # From 11 on all networks are strongly typed, and the flag is on its way out.
@@ -155,8 +161,10 @@ def _parsed(trt: ModuleType, path: Path, builder: Any, graph: bytes) -> tuple[An
     parser = trt.OnnxParser(network, _log(trt))
     if not parser.parse(graph):
         raise HueglassError(f"{path}: {_parse_error(trt, parser)}")
-    while network.num_outputs > 1:
+    while outputs is not None and network.num_outputs > outputs:
         network.unmark_output(network.get_output(network.num_outputs - 1))
+    for i in range(network.num_outputs):
+        network.get_output(i).name = output_name(i)
     return network, parser
 
 

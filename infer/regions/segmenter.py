@@ -69,7 +69,7 @@ class Segmenter:
 
     def scores(self, thumbnail: np.ndarray) -> np.ndarray:
         """What the graph says: scores (C, h, w) float32 or class numbers (h, w)."""
-        output = self.graph(**{self.input: self._planar(thumbnail)})
+        output, *_ = self.graph(**{self.input: self._planar(thumbnail)})
         return _checked_scores(self.path, output)
 
     def _planar(self, thumbnail: np.ndarray) -> np.ndarray:

@@ -25,7 +25,7 @@ def open_segmenter(graph: Path, labels: Path, map_size: int, device: str = "cpu"
     """
     from hueglass.infer.network.graph import open_graph
 
-    label_map, network = read_label_map(labels), open_graph(existing_file(graph), device, threads)
+    label_map, network = read_label_map(labels), open_graph(existing_file(graph), device, threads, outputs=1)
     only = _only_input(graph, network.inputs)
     size = _input_size(graph, only, labels, label_map.size, 2 * map_size)
     mean, deviation = label_map.mean, label_map.std

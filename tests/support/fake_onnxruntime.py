@@ -57,9 +57,8 @@ class FakeSession:
     def __init__(self, runtime: FakeOnnxRuntime, path: str, options: Any, providers: list, fallback: int) -> None:
         self.runtime, self.runs, self.bound_runs, self.thread = runtime, 0, 0, 0
         self.providers, self.options = (CPU, None) if providers == CPU else ([providers[0][0], *CPU], providers[0][1])
-        settings = self.options or {}
+        settings, on_gpu, graph = self.options or {}, self.options is not None, path
         self.recorded = "1" in (settings.get("enable_cuda_graph"), settings.get("trt_cuda_graph_enable"))
-        on_gpu, graph = self.options is not None, path
         if on_gpu:
             self._open(path, options, fallback)
         if self.providers[0] == "TensorrtExecutionProvider":
@@ -92,7 +91,7 @@ class FakeSession:
             engine.write_bytes(path.read_bytes())
         return path.read_bytes()
 
-    def run(self, names: None, inputs: dict) -> list:
+    def run(self, names: list[str], inputs: dict) -> list:
         assert not self.recorded, "a CUDA graph reads what is bound, and this is not"
         self.runs += 1
         if self.options:

@@ -71,7 +71,7 @@ def _shape(value: onnx.ValueInfoProto) -> list[int]:
 
 
 def _tensors(model: onnx.ModelProto) -> dict[str, onnx.ValueInfoProto]:
-    return {value.name: value for value in (*model.graph.input, *model.graph.output)}
+    return {value.name: value for value in (*model.graph.input, *reversed(model.graph.output))}  # not the file's order
 
 
 @dataclass
@@ -89,7 +89,7 @@ class _OfGpu:
 
 
 class Network(SimpleNamespace):
-    """`model` and `parser` are what the parser fills in."""
+    """`model`, `parser` and `names`, the outputs' in the file, are what the parser fills in."""
 
     num_inputs = property(lambda self: len(self.model.graph.input))
     num_outputs = property(lambda self: len(self.model.graph.output))
@@ -117,6 +117,7 @@ class OnnxParser(_OfGpu):
                 why = f"No importer registered for op: {node.op_type}.\nAttempting to import as plugin."
                 return self._refuse(why, i, node.name, node.op_type)
         self.network.model, self.network.parser = model, weakref.ref(self)
+        self.network.names = [value.name for value in model.graph.output]
         return True
 
     def _refuse(self, desc: str, node: int = -1, name: str = "", kind: str = "") -> bool:
@@ -189,6 +190,9 @@ class Builder(_OfGpu):
         self.trt.machine.builds.append(build)
         if cache:
             cache.builds += 1
+        renamed = zip(network.names, network.model.graph.output, strict=False)
+        nodes = [onnx.helper.make_node("Identity", [a], [b.name]) for a, b in renamed if a != b.name]
+        network.model.graph.node.extend(nodes)
         head = f"{self.trt.owner}\n{json.dumps(config.profile)}\n"
         return memoryview(head.encode() + network.model.SerializeToString())
 
@@ -210,15 +214,13 @@ class Engine:
         self.num_io_tensors, self.get_tensor_name = len(self.tensors), [*self.tensors].__getitem__
 
     def get_tensor_mode(self, name: str) -> Enum:
-        modes = self.trt.TensorIOMode
-        return modes.OUTPUT if self.tensors[name] in self.model.graph.output else modes.INPUT
+        return self.trt.TensorIOMode["OUTPUT" if self.tensors[name] in self.model.graph.output else "INPUT"]
 
     def get_tensor_dtype(self, name: str) -> np.dtype:
         return onnx.helper.tensor_dtype_to_np_dtype(self.tensors[name].type.tensor_type.elem_type)
 
     def get_tensor_location(self, name: str) -> Enum:
-        places = self.trt.TensorLocation
-        return places.HOST if "device shape" in self.trt.machine.fails else places.DEVICE
+        return self.trt.TensorLocation["HOST" if "device shape" in self.trt.machine.fails else "DEVICE"]
 
     def get_tensor_shape(self, name: str) -> list[int]:
         return _shape(self.tensors[name])
@@ -251,7 +253,7 @@ class Context:
         return True
 
     def get_tensor_shape(self, name: str) -> list[int]:
-        """The output's follows from the inputs'."""
+        """An output's follows from the inputs'."""
         return _shape(_tensors(onnx.shape_inference.infer_shapes(self.model, data_prop=True))[name])
 
     def execute_async_v3(self, stream_handle: int) -> bool | None:
@@ -263,10 +265,11 @@ class Context:
         if self.trt.fails("execute"):
             return None
         views = {name: at(self.addresses[name], shapes[name], engine.get_tensor_dtype(name)) for name in names}
-        _, output = views.popitem()
 
         def work() -> None:
-            output[...] = engine.session.run(None, {name: np.array(view) for name, view in views.items()})[0]
+            given = {x.name: np.array(views[x.name]) for x in engine.session.get_inputs()}
+            for x, found in zip(engine.session.get_outputs(), engine.session.run(None, given), strict=True):
+                views[x.name][...] = found
 
         self.trt.machine.streams[stream_handle].put(work)
         return True

@@ -1,6 +1,6 @@
 """Graph files small enough to know what they give, what is fed to them, and lines that errors consist of."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,21 +21,35 @@ all."""
 REMEDY = "close what else uses the GPU, or take device 'cpu'"
 
 
-def small_graph(path: Path, shape: tuple = (1, 3, 4, 4), scale: float = 2.0, then: str = "") -> Path:
-    """A graph file: `scaled` = `picture` * scale, and `then` an operator on it, as `out`."""
+def small_graph(
+    path: Path, shape: tuple = (1, 3, 4, 4), scale: float = 2.0, then: str = "", both: bool = False
+) -> Path:
+    """A graph file: `scaled` = `picture` * scale, and `then` an operator on it, as `out`, in its place or as the second
+    of both outputs."""
     helper = onnx.helper
     nodes = [helper.make_node("Mul", ["picture", "scale"], ["scaled"], name="scaling")]
     outputs = [helper.make_tensor_value_info("scaled", onnx.TensorProto.FLOAT, shape)]
     if then:
         kind = onnx.TensorProto.INT64 if then in ("NonZero", "ArgMax") else onnx.TensorProto.FLOAT
+        sequence = then == "SequenceConstruct"
+        described = helper.make_tensor_sequence_value_info if sequence else helper.make_tensor_value_info
         nodes.append(helper.make_node(then, ["scaled"], ["out"], name="the_last"))
-        outputs = [helper.make_tensor_value_info("out", kind, None)]
+        outputs = [*(outputs if both else ()), described("out", kind, None)]
     takes = helper.make_tensor_value_info("picture", onnx.TensorProto.FLOAT, shape)
     stored = onnx.numpy_helper.from_array(np.float32(scale), "scale")
     graph = helper.make_graph(nodes, "small", [takes], outputs, [stored])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
     onnx.save(onnx.shape_inference.infer_shapes(model), path)
     return path
+
+
+def assert_same(found: Sequence[np.ndarray], expected: Sequence[np.ndarray], atol: float = 0.0) -> None:
+    """All that two graphs give, output by output: to the bit, or to `atol`."""
+    assert type(found) is tuple
+    for ours, theirs in zip(found, expected, strict=True):
+        assert type(ours) is np.ndarray
+        assert ours.dtype == theirs.dtype
+        np.testing.assert_allclose(ours, theirs, rtol=0, atol=atol)
 
 
 def feeds(path: Path, seed: int) -> dict[str, np.ndarray]:

@@ -7,10 +7,9 @@ import tomllib
 from pathlib import Path
 from types import SimpleNamespace
 
-import numpy as np
 import onnxruntime
 import pytest
-from support.graphs import EMBEDDED_GRAPHS, PICTURE, TOLERANCE, feeds, line_of
+from support.graphs import EMBEDDED_GRAPHS, PICTURE, TOLERANCE, assert_same, feeds, line_of
 from support.places import ROOT
 
 from hueglass.infer.errors import HueglassError, UsageError
@@ -67,7 +66,7 @@ def test_a_device_is_had_or_refused(device: Device, graph: Path) -> None:
     except HueglassError:
         return
     assert network.device == device
-    np.testing.assert_array_equal(network(picture=PICTURE), 2 * PICTURE)
+    assert_same(network(picture=PICTURE), [2 * PICTURE])
 
 
 @pytest.mark.parametrize(
@@ -129,7 +128,8 @@ class Recorder:
             onnxruntime.InferenceSession(path, options, providers=[], enable_fallback=0)  # refuses where it is told to
         real = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
         names = [self.provider, "CPUExecutionProvider"]
-        return SimpleNamespace(get_providers=lambda: names, get_inputs=real.get_inputs, run=real.run)
+        there = {"get_inputs": real.get_inputs, "get_outputs": real.get_outputs, "run": real.run}
+        return SimpleNamespace(get_providers=lambda: names, **there)
 
 
 @pytest.mark.parametrize("device", [Device.OPENVINO, Device.COREML, Device.DIRECTML])
@@ -140,7 +140,7 @@ def test_what_a_provider_is_told(graph: Path, device: Device, monkeypatch: pytes
     threads = {device.row.threads: "2"} if device.row.threads else {}
     assert runtime.asked == [(device.row.provider, {**device.row.settings, **threads})]
     assert network.device == device
-    np.testing.assert_array_equal(network(picture=PICTURE), 2 * PICTURE)
+    assert_same(network(picture=PICTURE), [2 * PICTURE])
 
 
 @pytest.mark.parametrize("device", [Device.OPENVINO, Device.COREML, Device.DIRECTML])
@@ -160,7 +160,7 @@ def test_the_real_provider_agrees_with_the_cpu(name: str, device: Device) -> Non
     assert graph.device == device
     for seed in range(3):
         inputs = feeds(EMBEDDED / name, seed)
-        np.testing.assert_allclose(graph(**inputs), reference(**inputs), atol=TOLERANCE)
+        assert_same(graph(**inputs), reference(**inputs), atol=TOLERANCE)
 
 
 def test_a_bundle_on_openvino() -> None:

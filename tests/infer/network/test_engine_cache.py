@@ -25,14 +25,12 @@ from hueglass.infer.network.engine_cache import cache_folder, load_engine, unava
 pytestmark = pytest.mark.usefixtures("tensorrt")
 
 
-def test_an_engine_gives_the_first_output_alone(tmp_path: Path) -> None:
-    import onnx
-
-    model = onnx.load(str(small_graph(tmp_path / "two.onnx", then="Relu")))
-    model.graph.output.insert(0, onnx.helper.make_tensor_value_info("scaled", 1, (1, 3, 4, 4)))
-    onnx.save(model, tmp_path / "two.onnx")
-    engine = built(tmp_path / "two.onnx")
-    assert [engine.get_tensor_name(i) for i in range(engine.num_io_tensors)] == ["picture", "scaled"]
+def test_an_engine_gives_the_outputs_that_are_wanted(tmp_path: Path) -> None:
+    graph = small_graph(tmp_path / "two.onnx", then="Relu", both=True)
+    for outputs, names in ((None, ["output 0", "output 1"]), (1, ["output 0"])):
+        engine = built(graph, outputs=outputs)
+        assert sorted(engine.get_tensor_name(i) for i in range(engine.num_io_tensors)) == [*names, "picture"]
+        found(graph, outputs=outputs)
 
 
 def test_the_second_time_nothing_is_built(graph: Path, machine: Machine, cache: Path) -> None:

@@ -8,12 +8,11 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnxruntime as ort
 import pytest
 from support.fake_cupy import Machine
 from support.fake_onnxruntime import FakeOnnxRuntime
-from support.graphs import PICTURE, PROFILE, line_of
+from support.graphs import PICTURE, PROFILE, assert_same, line_of, small_graph
 
 from hueglass.infer.errors import UsageError
 from hueglass.infer.network.devices import Device
@@ -29,7 +28,7 @@ def chosen(path: Path, **options: Any) -> tuple[str, list[str]]:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         graph = open_graph(path, "auto", **options)
-    np.testing.assert_array_equal(graph(picture=PICTURE), 2 * PICTURE)
+    assert_same(graph(picture=PICTURE), [2 * PICTURE])
     assert isinstance(graph, TensorRtGraph) == (graph.device == "tensorrt")
     return graph.device, [str(w.message) for w in caught if "building a TensorRT engine" not in str(w.message)]
 
@@ -89,6 +88,13 @@ def test_auto_where_nothing_is_installed(graph: Path, monkeypatch: pytest.Monkey
     if "CUDAExecutionProvider" in ort.get_available_providers():
         pytest.skip("this ONNX Runtime has CUDA")
     assert chosen(graph) == ("cpu", [])
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda", "tensorrt", "auto"])
+def test_as_many_outputs_as_are_wanted(tmp_path: Path, tensorrt: None, cuda: FakeOnnxRuntime, device: str) -> None:
+    path = small_graph(tmp_path / "two.onnx", then="Neg", both=True)
+    assert_same(open_graph(path, device)(picture=PICTURE), [2 * PICTURE, -2 * PICTURE])
+    assert_same(open_graph(path, device, outputs=1)(picture=PICTURE), [2 * PICTURE])
 
 
 def test_tensorrt_is_had_or_refused(

@@ -16,6 +16,7 @@ from support.graphs import (
     PICTURE,
     REMEDY,
     TOLERANCE,
+    assert_same,
     feeds,
     line_of,
     small_graph,
@@ -37,15 +38,37 @@ def test_cuda_gives_what_the_cpu_gives(name: str, cuda: FakeOnnxRuntime) -> None
     assert session.options == {"enable_cuda_graph": "0" if cuda.fault else "1", "use_tf32": "0"}
     for seed in range(3):
         inputs = feeds(EMBEDDED / name, seed)
-        np.testing.assert_array_equal(graph(**inputs), reference(**inputs))
+        assert_same(graph(**inputs), reference(**inputs))
     assert (session.runs, session.bound_runs) == (0, 4)  # the first when it is opened
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_outputs_come_in_the_order_of_the_file(tmp_path: Path, cuda: FakeOnnxRuntime, device: str) -> None:
+    """Of two types and shapes; on CUDA both stay bound, and neither is overwritten by the next call."""
+    network = OnnxGraph(small_graph(tmp_path / "two.onnx", then="ArgMax", both=True), device)
+    pictures = [PICTURE, PICTURE[:, ::-1]]
+    for picture, found in zip(pictures, [network(picture=picture) for picture in pictures], strict=True):
+        assert_same(found, [2 * picture, picture.argmax(0, keepdims=True)])
+    assert cuda.sessions[-1].bound_runs == (3 if device == "cuda" else 0)
+
+
+@pytest.mark.parametrize("then", ["NonZero", "SequenceConstruct"])
+def test_outputs_that_cannot_be_bound(tmp_path: Path, cuda: FakeOnnxRuntime, then: str) -> None:
+    """What has no size before it is computed, or is no tensor: where it is wanted nothing is bound."""
+    path = small_graph(tmp_path / "two.onnx", then=then, both=True)
+    first, second = OnnxGraph(path, "cuda")(picture=PICTURE)
+    np.testing.assert_array_equal(first, 2 * PICTURE)
+    np.testing.assert_array_equal(second, np.nonzero(PICTURE) if then == "NonZero" else [2 * PICTURE])
+    assert (cuda.sessions[-1].runs, cuda.sessions[-1].bound_runs) == (1, 0)
+    assert_same(OnnxGraph(path, "cuda", outputs=1)(picture=PICTURE), [2 * PICTURE])
+    assert (cuda.sessions[-1].runs, cuda.sessions[-1].bound_runs) == (0, 2)
 
 
 def test_cuda_graphs_are_run_by_one_thread(graph: Path, cuda: FakeOnnxRuntime) -> None:
     network, results = OnnxGraph(graph, "cuda"), {}
 
     def work(i: int) -> None:
-        results[i] = [network(picture=i * PICTURE) for _ in range(20)]
+        results[i] = [network(picture=i * PICTURE)[0] for _ in range(20)]
 
     threads = [threading.Thread(target=work, args=(i,)) for i in range(4)]
     for thread in threads:
@@ -63,7 +86,7 @@ def test_open_sizes_on_cuda(open_sizes: Path, cuda: FakeOnnxRuntime) -> None:
     assert [session.recorded for session in cuda.sessions] == [True, False]
     for shape in ((1, 3, 5, 7), (1, 3, 2, 2)):
         picture = np.ones(shape, np.float32)
-        np.testing.assert_array_equal(graph(picture=picture), 2 * picture)
+        assert_same(graph(picture=picture), [2 * picture])
     assert (cuda.sessions[1].runs, cuda.sessions[1].bound_runs) == (2, 0)
 
 
@@ -72,13 +95,13 @@ def test_inputs_that_do_not_fit_on_cuda(graph: Path, cuda: FakeOnnxRuntime, inpu
     """The real `update_inplace` takes doubles for floats, and any shape of as many numbers: this one does too."""
     network = OnnxGraph(graph, "cuda")
     assert expected in line_of(lambda: network(**inputs))
-    np.testing.assert_array_equal(network(picture=PICTURE), 2 * PICTURE)
+    assert_same(network(picture=PICTURE), [2 * PICTURE])
 
 
 @pytest.mark.parametrize("view", [np.s_[..., ::2], np.s_[..., 3::-1]])
 def test_inputs_of_any_strides_on_cuda(graph: Path, cuda: FakeOnnxRuntime, view: Any) -> None:
     wide = np.random.default_rng(0).random((1, 3, 4, 8), np.float32)
-    np.testing.assert_array_equal(OnnxGraph(graph, "cuda")(picture=wide[view]), 2 * wide[view])
+    assert_same(OnnxGraph(graph, "cuda")(picture=wide[view]), [2 * wide[view]])
 
 
 @pytest.mark.parametrize(
@@ -104,7 +127,7 @@ def test_layers_that_cuda_lacks(graph: Path, cuda: FakeOnnxRuntime, capfd: pytes
     with pytest.warns(UserWarning, match=r"small\.onnx: some of its layers run on the CPU, the others on cuda"):
         network = OnnxGraph(graph, "cuda")
     assert network.device == "cuda"
-    np.testing.assert_array_equal(network(picture=PICTURE), 2 * PICTURE)
+    assert_same(network(picture=PICTURE), [2 * PICTURE])
     assert not cuda.sessions[-1].recorded
     assert capfd.readouterr() == ("", "")
 
@@ -125,7 +148,7 @@ def test_the_cpu_is_opened_as_ever(graph: Path, cuda: FakeOnnxRuntime, capfd: py
     assert (network.device, session.options, session.providers) == ("cpu", None, ["CPUExecutionProvider"])
     assert session.real.get_session_options().intra_op_num_threads == 1
     assert session.real.get_session_options().get_session_config_entry("session.force_spinning_stop") == "1"
-    np.testing.assert_array_equal(network(picture=PICTURE), 2 * PICTURE)
+    assert_same(network(picture=PICTURE), [2 * PICTURE])
     assert (session.runs, session.bound_runs, cuda.severity) == (1, 0, None)
     assert capfd.readouterr() == ("", "")
 
@@ -152,15 +175,25 @@ def test_real_cuda_agrees_with_the_cpu(name: str, real_cuda: None) -> None:
     assert graph._bound is not None
     for seed in range(3):
         inputs = feeds(EMBEDDED / name, seed)
-        np.testing.assert_allclose(graph(**inputs), reference(**inputs), atol=TOLERANCE)
+        assert_same(graph(**inputs), reference(**inputs), atol=TOLERANCE)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("then", ["Neg", "NonZero"])
+def test_real_cuda_gives_all_outputs(tmp_path: Path, real_cuda: None, then: str) -> None:
+    path = small_graph(tmp_path / "two.onnx", then=then, both=True)
+    assert_same(OnnxGraph(path, "cuda")(picture=PICTURE), OnnxGraph(path)(picture=PICTURE))
+    first = OnnxGraph(path, "cuda", outputs=1)
+    assert first._bound is not None or then == "NonZero"
+    assert_same(first(picture=PICTURE), [2 * PICTURE])
 
 
 @pytest.mark.gpu
 def test_real_cuda_takes_open_sizes_and_other_threads(open_sizes: Path, graph: Path, real_cuda: None) -> None:
     picture = np.random.default_rng(0).random((1, 3, 5, 7), np.float32)
-    np.testing.assert_array_equal(OnnxGraph(open_sizes, "cuda")(picture=picture), 2 * picture)
+    assert_same(OnnxGraph(open_sizes, "cuda")(picture=picture), [2 * picture])
     network, found = OnnxGraph(graph, "cuda"), []
-    thread = threading.Thread(target=lambda: found.append(network(picture=PICTURE)))
+    thread = threading.Thread(target=lambda: found.extend(network(picture=PICTURE)))
     thread.start()
     thread.join()
     np.testing.assert_array_equal(found, [2 * PICTURE])

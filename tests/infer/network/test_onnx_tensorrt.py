@@ -7,12 +7,11 @@ import sys
 import warnings
 from pathlib import Path
 
-import numpy as np
 import pytest
 from support.fake_cupy import Machine
 from support.fake_onnxruntime import ENGINE, FakeOnnxRuntime
 from support.fake_tensorrt import install
-from support.graphs import EMBEDDED_GRAPHS, PICTURE, REMEDY, TOLERANCE, feeds, line_of, small_graph
+from support.graphs import EMBEDDED_GRAPHS, PICTURE, REMEDY, TOLERANCE, assert_same, feeds, line_of, small_graph
 
 from hueglass.infer.errors import HueglassError, UsageError
 from hueglass.infer.model.bundle import ModelBundle
@@ -41,19 +40,19 @@ def test_the_provider_gives_what_the_cpu_gives(name: str, provider: FakeOnnxRunt
     assert session.recorded
     for seed in range(3):
         inputs = feeds(EMBEDDED / name, seed)
-        np.testing.assert_array_equal(graph(**inputs), reference(**inputs))
+        assert_same(graph(**inputs), reference(**inputs))
     assert (session.runs, session.bound_runs) == (0, 4)
 
 
 @pytest.mark.parametrize("cuda", ["capture"], indirect=True)
 def test_the_provider_without_recording(graph: Path, provider: FakeOnnxRuntime) -> None:
-    np.testing.assert_array_equal(OnnxGraph(graph, "ort-tensorrt")(picture=PICTURE), 2 * PICTURE)
+    assert_same(OnnxGraph(graph, "ort-tensorrt")(picture=PICTURE), [2 * PICTURE])
     assert [session.recorded for session in provider.sessions] == [True, False]
 
 
 def test_the_providers_engine_is_kept(graph: Path, tmp_path: Path, provider: FakeOnnxRuntime) -> None:
     for _ in range(3):
-        np.testing.assert_array_equal(OnnxGraph(graph, "ort-tensorrt")(picture=PICTURE), 2 * PICTURE)
+        assert_same(OnnxGraph(graph, "ort-tensorrt")(picture=PICTURE), [2 * PICTURE])
     assert provider.builds == 1
     (folder,) = kept(tmp_path)
     assert sorted(path.name for path in folder.iterdir()) == [ENGINE, "record.json"]
@@ -65,11 +64,11 @@ def test_networks_alike_have_engines_of_their_own(
     """The provider itself would take the engine of one for that of the other; and an H100's for an H200's."""
     other = small_graph(tmp_path / "other.onnx", scale=3.0)
     for _ in range(2):
-        np.testing.assert_array_equal(OnnxGraph(graph, "ort-tensorrt")(picture=PICTURE), 2 * PICTURE)
-        np.testing.assert_array_equal(OnnxGraph(other, "ort-tensorrt")(picture=PICTURE), 3 * PICTURE)
+        assert_same(OnnxGraph(graph, "ort-tensorrt")(picture=PICTURE), [2 * PICTURE])
+        assert_same(OnnxGraph(other, "ort-tensorrt")(picture=PICTURE), [3 * PICTURE])
     assert (provider.builds, len(kept(tmp_path))) == (2, 2)
     small_graph(graph, scale=5.0)
-    np.testing.assert_array_equal(OnnxGraph(graph, "ort-tensorrt")(picture=PICTURE), 5 * PICTURE)
+    assert_same(OnnxGraph(graph, "ort-tensorrt")(picture=PICTURE), [5 * PICTURE])
     machine.gpu = "NVIDIA Fake 9001"
     OnnxGraph(graph, "ort-tensorrt")
     provider.__version__ = "1.32.0"
@@ -92,7 +91,7 @@ def test_a_providers_engine_that_was_changed(graph: Path, tmp_path: Path, provid
     }[harm]()
     with pytest.warns(UserWarning, match="not used: "):
         network = OnnxGraph(graph, "ort-tensorrt")
-    np.testing.assert_array_equal(network(picture=PICTURE), 2 * PICTURE)
+    assert_same(network(picture=PICTURE), [2 * PICTURE])
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         OnnxGraph(graph, "ort-tensorrt")
@@ -116,7 +115,7 @@ def test_no_place_for_the_providers_engine(
     monkeypatch.setenv("HUEGLASS_CACHE", str(tmp_path / "file"))
     with pytest.warns(UserWarning, match="cannot be written"):
         network = OnnxGraph(graph, "ort-tensorrt")
-    np.testing.assert_array_equal(network(picture=PICTURE), 2 * PICTURE)
+    assert_same(network(picture=PICTURE), [2 * PICTURE])
 
 
 @pytest.mark.parametrize(
@@ -156,6 +155,14 @@ def test_open_sizes_with_the_provider(open_sizes: Path, provider: FakeOnnxRuntim
     )
 
 
+def test_several_outputs_with_the_provider(tmp_path: Path, provider: FakeOnnxRuntime) -> None:
+    path = small_graph(tmp_path / "two.onnx", then="Neg", both=True)
+    assert_same(OnnxGraph(path, "ort-tensorrt")(picture=PICTURE), [2 * PICTURE, -2 * PICTURE])
+    path = small_graph(tmp_path / "nonzero.onnx", then="NonZero", both=True)
+    assert "nonzero.onnx: has open sizes" in line_of(lambda: OnnxGraph(path, "ort-tensorrt"))
+    assert_same(OnnxGraph(path, "ort-tensorrt", outputs=1)(picture=PICTURE), [2 * PICTURE])
+
+
 @pytest.mark.parametrize("cuda", ["at run"], indirect=True)
 def test_a_provider_that_fails_at_work(graph: Path, provider: FakeOnnxRuntime) -> None:
     network = OnnxGraph(graph, "ort-tensorrt")
@@ -180,4 +187,4 @@ def test_the_real_provider_agrees_with_the_cpu(name: str, graph: Path) -> None:
     reference, inputs = OnnxGraph(EMBEDDED / name), feeds(EMBEDDED / name, 0)
     for _ in range(2):  # the second from the cache
         network = OnnxGraph(EMBEDDED / name, "ort-tensorrt")
-        np.testing.assert_allclose(network(**inputs), reference(**inputs), atol=10 * TOLERANCE)  # factors of 10 bits
+        assert_same(network(**inputs), reference(**inputs), atol=10 * TOLERANCE)  # factors of 10 bits

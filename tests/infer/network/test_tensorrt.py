@@ -15,10 +15,12 @@ import pytest
 from support.fake_cupy import Machine, Stream
 from support.graphs import (
     EMBEDDED_GRAPHS,
+    OPEN,
     PICTURE,
     PROFILE,
     REMEDY,
     TOLERANCE,
+    assert_same,
     feeds,
     line_of,
     small_graph,
@@ -49,15 +51,12 @@ def test_an_engine_gives_what_the_graph_gives(name: str, tensorrt: None) -> None
     assert engine.inputs == graph.inputs
     for seed in range(3):
         inputs = feeds(EMBEDDED / name, seed)
-        ours = engine(**inputs)
-        assert type(ours) is np.ndarray
-        assert ours.dtype == np.float32
-        np.testing.assert_array_equal(ours, graph(**inputs))
+        assert_same(engine(**inputs), graph(**inputs))
 
 
 def test_memory_on_the_gpu_is_kept_between_frames(tensorrt: None, machine: Machine) -> None:
     engine = TensorRtGraph(EMBEDDED / STUDENT)
-    results = [engine(**feeds(EMBEDDED / STUDENT, seed)) for seed in range(3)]
+    results = [engine(**feeds(EMBEDDED / STUDENT, seed))[0] for seed in range(3)]
     assert machine.allocations == 4  # three inputs and the output
     assert not (results[0] == results[1]).all()  # a result is not overwritten by the next
 
@@ -66,7 +65,7 @@ def test_inputs_of_any_strides(graph: Path, tensorrt: None) -> None:
     wide = np.random.default_rng(0).random((1, 3, 4, 8), np.float32)
     engine = TensorRtGraph(graph)
     for view in (wide[..., ::2], wide[..., 3::-1], np.asfortranarray(wide[..., :4])):
-        np.testing.assert_array_equal(engine(picture=view), 2 * view)
+        assert_same(engine(picture=view), [2 * view])
 
 
 def test_open_sizes_within_the_profile(open_sizes: Path, tensorrt: None, machine: Machine) -> None:
@@ -75,7 +74,7 @@ def test_open_sizes_within_the_profile(open_sizes: Path, tensorrt: None, machine
     rng = np.random.default_rng(0)
     for shape in ((1, 3, 8, 8), (1, 3, 2, 16), (1, 3, 16, 2), (1, 3, 16, 2)):
         picture = rng.random(shape, np.float32)
-        np.testing.assert_array_equal(engine(picture=picture), 2 * picture)
+        assert_same(engine(picture=picture), [2 * picture])
     assert machine.allocations == 2 * 3
     assert machine.used == 2 * 4 * 3 * 32
 
@@ -84,8 +83,25 @@ def test_open_sizes_within_the_profile(open_sizes: Path, tensorrt: None, machine
 def test_outputs_of_other_types(tmp_path: Path, tensorrt: None, then: str, dtype: type) -> None:
     path = small_graph(tmp_path / "other.onnx", then=then)
     ours = TensorRtGraph(path)(picture=PICTURE)
-    assert ours.dtype == dtype
-    np.testing.assert_array_equal(ours, OnnxGraph(path)(picture=PICTURE))
+    assert [output.dtype for output in ours] == [dtype]
+    assert_same(ours, OnnxGraph(path)(picture=PICTURE))
+
+
+def test_outputs_come_in_the_order_of_the_file(tmp_path: Path, tensorrt: None, machine: Machine) -> None:
+    """The engine has them in another."""
+    path = small_graph(tmp_path / "two.onnx", then="ArgMax", both=True)
+    engine, graph = TensorRtGraph(path), OnnxGraph(path)
+    for picture in (PICTURE, PICTURE[..., ::-1]):
+        assert_same(engine(picture=picture), graph(picture=picture))
+    assert machine.allocations == 3  # the input and two outputs, kept between frames
+
+
+def test_outputs_of_open_sizes(tmp_path: Path, tensorrt: None, machine: Machine) -> None:
+    engine = TensorRtGraph(small_graph(tmp_path / "open.onnx", OPEN, then="Neg", both=True), PROFILE)
+    for shape in ((1, 3, 8, 8), (1, 3, 2, 16), (1, 3, 2, 16)):
+        picture = np.full(shape, 3, np.float32)
+        assert_same(engine(picture=picture), [2 * picture, -2 * picture])
+    assert machine.allocations == 2 * 3
 
 
 @pytest.mark.parametrize(("inputs", "expected"), wrong_inputs())
@@ -95,7 +111,7 @@ def test_inputs_that_do_not_fit_an_engine(
     engine = TensorRtGraph(graph)
     assert expected in line_of(lambda: engine(**inputs))
     assert machine.uploads == 0
-    np.testing.assert_array_equal(engine(picture=PICTURE), 2 * PICTURE)
+    assert_same(engine(picture=PICTURE), [2 * PICTURE])
 
 
 @pytest.mark.parametrize("shape", [(1, 3, 1, 8), (1, 3, 17, 8), (1, 3, 8, 40)])
@@ -112,6 +128,9 @@ def test_open_sizes_without_a_profile(open_sizes: Path, tensorrt: None) -> None:
 def test_sizes_that_follow_from_values(tmp_path: Path, tensorrt: None) -> None:
     engine = TensorRtGraph(small_graph(tmp_path / "nonzero.onnx", then="NonZero"))
     assert "gives (4, ?), expected sizes that follow from the input's" in line_of(lambda: engine(picture=PICTURE))
+    path = small_graph(tmp_path / "second.onnx", then="NonZero", both=True)
+    assert "gives (4, ?), expected" in line_of(lambda: TensorRtGraph(path)(picture=PICTURE))
+    assert_same(TensorRtGraph(path, outputs=1)(picture=PICTURE), [2 * PICTURE])
 
 
 def test_inputs_that_are_sizes(graph: Path, tensorrt: None, machine: Machine) -> None:
@@ -134,7 +153,7 @@ def test_no_memory_for_the_frames(tensorrt: None, machine: Machine) -> None:
     assert line.endswith(REMEDY)
     machine.memory = 1 << 30
     inputs = feeds(EMBEDDED / STUDENT, 1)
-    np.testing.assert_array_equal(engine(**inputs), OnnxGraph(EMBEDDED / STUDENT)(**inputs))
+    assert_same(engine(**inputs), OnnxGraph(EMBEDDED / STUDENT)(**inputs))
 
 
 def test_a_gpu_that_fails(graph: Path, tensorrt: None, machine: Machine) -> None:
@@ -159,7 +178,7 @@ def test_threads_take_turns(tensorrt: None) -> None:
     def work(seed: int) -> None:
         for i in range(4):
             inputs = feeds(EMBEDDED / SEGMENTER, 10 * seed + i)
-            if not np.array_equal(engine(**inputs), graph(**inputs)):
+            if not all(map(np.array_equal, engine(**inputs), graph(**inputs))):
                 wrong.append((seed, i))
 
     threads = [threading.Thread(target=work, args=(seed,)) for seed in range(4)]
@@ -193,11 +212,19 @@ def test_real_tensorrt_agrees_with_the_cpu(name: str, real_tensorrt: None) -> No
     reference, inputs = OnnxGraph(EMBEDDED / name), feeds(EMBEDDED / name, 0)
     with pytest.warns(UserWarning, match="building a TensorRT engine"):
         graph = TensorRtGraph(EMBEDDED / name)
-    np.testing.assert_allclose(graph(**inputs), reference(**inputs), atol=TOLERANCE)
+    assert_same(graph(**inputs), reference(**inputs), atol=TOLERANCE)
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # from the cache
         again = TensorRtGraph(EMBEDDED / name)
-    np.testing.assert_array_equal(again(**inputs), graph(**inputs))
+    assert_same(again(**inputs), graph(**inputs))
+
+
+@pytest.mark.gpu
+def test_real_tensorrt_gives_all_outputs(tmp_path: Path, real_tensorrt: None) -> None:
+    path = small_graph(tmp_path / "two.onnx", then="Neg", both=True)
+    assert_same(TensorRtGraph(path)(picture=PICTURE), [2 * PICTURE, -2 * PICTURE])
+    path = small_graph(tmp_path / "nonzero.onnx", then="NonZero", both=True)
+    assert_same(TensorRtGraph(path, outputs=1)(picture=PICTURE), [2 * PICTURE])
 
 
 @pytest.mark.gpu
@@ -205,7 +232,7 @@ def test_real_tensorrt_with_a_profile(open_sizes: Path, real_tensorrt: None) -> 
     graph = TensorRtGraph(open_sizes, PROFILE)
     for shape in ((1, 3, 8, 8), (1, 3, 2, 16)):
         picture = np.random.default_rng(0).random(shape, np.float32)
-        np.testing.assert_array_equal(graph(picture=picture), 2 * picture)
+        assert_same(graph(picture=picture), [2 * picture])
     assert "as built" in line_of(lambda: graph(picture=np.zeros((1, 3, 17, 8), np.float32)))
 
 

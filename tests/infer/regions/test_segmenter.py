@@ -206,6 +206,7 @@ def test_of_several_outputs_the_first_counts_and_half_floats_do(tmp_path: Path) 
     expected = np.einsum("cd,hwd->chw", WEIGHT, PICTURE / 255) + BIAS[:, None, None]
     np.testing.assert_allclose(segmenter.scores(PICTURE), expected, atol=0.02)
     assert segmenter.scores(PICTURE).dtype == np.float32
+    assert len(segmenter.graph(picture=np.zeros((1, 3, SIZE, SIZE), np.float32))) == 1  # no device has to give the rest
 
 
 def test_any_name_of_the_input_will_do(tmp_path: Path) -> None:
