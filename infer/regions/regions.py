@@ -28,7 +28,7 @@ class Doubt:
     sure: float
 
 
-DOUBT = Doubt(2, 0.3, 0.8)
+DOUBT = Doubt(2, 0.2, 0.6)
 """Chosen on held-out photographs."""
 
 

@@ -8,7 +8,7 @@
 import { blend } from "./smoother.js";
 
 const PRESENT = 0.01;
-const [UNSURE, SURE] = [0.3, 0.8];
+const [UNSURE, SURE] = [0.2, 0.6];
 const [ENTERS, LEAVES] = [0.015, 0.005];
 const LEAST_NAMED = 0.1;
 const FADED = 1e-3;
