@@ -46,10 +46,16 @@ class Source(Protocol):
         """The same frames, in Y'CbCr where that is what they are: for whoever needs no RGB, twice as fast."""
 
 
-def open_source(name: str | os.PathLike[str], wishes: CameraWishes | None = None, rate: float | None = None) -> Source:
+def open_source(
+    name: str | os.PathLike[str],
+    wishes: CameraWishes | None = None,
+    rate: float | None = None,
+    every: float | None = None,
+) -> Source:
     """The source of that name: a video file, a picture, a folder of pictures in the order of their names or, where
     there are `wishes` (None: no camera may be opened), a camera's number, a device or the address of a stream.
-    `rate`, in frames a second, is that of pictures, which have none of their own.
+    `rate`, in frames a second, is that of pictures, which have none of their own. With `every`, of a video file only
+    some frames come, about so many seconds apart (see `VideoSource`).
 
     UsageError for a name that is nothing of these; HueglassError for what cannot be opened.
     """
@@ -66,7 +72,7 @@ def open_source(name: str | os.PathLike[str], wishes: CameraWishes | None = None
         raise UsageError(f"{text}: no such camera, expected a number (0, 1, ...), a URL or a video file")
     from .video_source import VideoSource
 
-    return VideoSource(text)
+    return VideoSource(text, every)
 
 
 def spread_frames(source: Source, count: int, most: int | None = None) -> Iterator[Frame[np.ndarray]]:

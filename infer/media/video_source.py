@@ -16,6 +16,9 @@ from .colour import ColorConverter, frame_color
 from .containers import clock_origin, matroska_cut_short, open_container, picture_stream, read_packets
 from .info import VideoInfo
 
+SPARSE = 3.0
+"""Of a first look: by how much further apart than wanted frames that can be decoded alone may lie."""
+
 
 class VideoSource:
     """The frames of a video file, once, in order of display.
@@ -37,8 +40,10 @@ class VideoSource:
 
     live = False
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        self._path = Path(path)
+    def __init__(self, path: str | os.PathLike[str], every: float | None = None) -> None:
+        """With `every`, only a first look: some frames, about so many seconds apart, for a small part of the work. How
+        many of them are `lost` says nothing."""
+        self._path, self._every = Path(path), every
         self._container = open_container(path)
         try:
             self._stream = self._picture_stream()
@@ -47,6 +52,8 @@ class VideoSource:
             self._rate = self._stream.average_rate or Fraction(25)
             self._shown = self._skipped = self._errors = 0
             self._last_pts: int | None = None
+            self._due = float("-inf")
+            self._alone = every is not None and self._look_through(every)
             self._end = Fraction(0)
             self._stated_end = self._matroska_end()
             self._cut_short = matroska_cut_short(path)
@@ -83,8 +90,11 @@ class VideoSource:
     def _each(self) -> Iterator[av.VideoFrame]:
         if self._first is not None:
             first, self._first = self._first, None
+            self._is_due(float(first.time or 0))
             yield first
-        yield from self._pictures
+        for picture in self._pictures:
+            if self._every is None or self._alone or self._is_due(float(picture.time or 0)):
+                yield picture
 
     @property
     def lost(self) -> int:
@@ -147,6 +157,28 @@ class VideoSource:
             has_audio=bool(container.streams.audio),
         )
 
+    def _look_through(self, every: float) -> bool:
+        """Set the decoder for a first look; whether frames that can be decoded alone suffice, and no others are."""
+        with open_container(self._path) as container:
+            clock = [
+                (float(packet.pts * packet.time_base), packet.is_keyframe)
+                for packet in read_packets(container, lambda: None)
+                if packet.stream_index == self._stream.index and packet.pts is not None
+            ]
+        ends = [time for time, is_key in clock if is_key] + [max((time for time, _ in clock), default=0.0)]
+        alone = bool((np.diff(np.sort(ends)) <= SPARSE * every).all())
+        context = self._stream.codec_context
+        context.skip_frame = "NONKEY" if alone else "NONREF"
+        context.options = {"skip_loop_filter": "all"}
+        return alone
+
+    def _is_due(self, time: float) -> bool:
+        """Of a first look: whether so much time has passed that it is another frame's turn."""
+        due = time >= self._due
+        if due and self._every is not None:
+            self._due = time + self._every
+        return due
+
     def _count_error(self) -> None:
         self._errors += 1
 
@@ -157,6 +189,8 @@ class VideoSource:
                 self._end = max(self._end, end)
             if packet.stream_index == self._stream.index:
                 self._skipped += packet.is_discard
+                if self._alone and not (packet.is_keyframe and self._is_due(float(self._end))):
+                    continue
                 yield from self._decode_packet(packet)
         yield from self._decode_packet(None)
 

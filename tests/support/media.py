@@ -36,7 +36,8 @@ def to_ycbcr(image: np.ndarray, matrix: int, full: bool, depth: int = 8) -> list
 
 @dataclass
 class Clip:
-    """Recipe of a clip. `pts` in `time_base`; `sound_start` in samples at 44100 Hz, None: no sound."""
+    """Recipe of a clip. `pts` in `time_base`; `sound_start` in samples at 44100 Hz, None: no sound; every `keys`-th
+    picture, at least, can be decoded alone."""
 
     pts: list[int] = field(default_factory=lambda: list(range(15)))
     time_base: Fraction = Fraction(1, 25)
@@ -51,6 +52,7 @@ class Clip:
     rotation: int = 0
     sound_start: int | None = None
     sound_packets: int = 40
+    keys: int = 5
     options: dict[str, str] = field(default_factory=dict)
 
     def pictures(self) -> list[np.ndarray]:
@@ -76,7 +78,7 @@ class Clip:
         stream = container.add_stream(
             "libvpx-vp9" if webm else "libx264",
             rate=25,
-            options={**options, "g": "5"},
+            options={**options, "g": str(self.keys)},
             width=self.width,
             height=self.height,
             pix_fmt=self.pixel_format,
