@@ -1,10 +1,11 @@
 """Photographs for training, held in memory at training size, with labels where somebody made some."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 from zlib import crc32
 
 import cv2
@@ -18,6 +19,7 @@ from hueglass.infer.regions.regions import REGION_NAMES
 from hueglass.infer.resize import covering
 
 from .masks import camvid_regions
+from .region_labels import RegionLabel, read_region_labels
 
 PHOTO_LABELS = Path(__file__).with_name("photo_labels.npz")
 """Labels of the Berkeley photographs, by superpixels: arrays (h, w) uint8 by "folder/name", smaller than the photos."""
@@ -40,24 +42,37 @@ LAST_ANIMAL = 2655020
 """The highest number of an animal among ImageNet's thousand classes (WordNet's puffer): things come after."""
 Relabel = Callable[[np.ndarray], np.ndarray]
 """From CamVid's numbers (H, W) uint8 to labels."""
+NO_LABELS: Mapping[Path, RegionLabel] = MappingProxyType({})
 
 
-def load_folders(names: list[str], folder: Path | None, side: int, camvid: Relabel = camvid_regions) -> list[Photo]:
-    """The pictures of folders below a data folder. UsageError if there are any and nobody says where it is."""
+def load_folders(
+    names: list[str], folder: Path | None, side: int, camvid: Relabel = camvid_regions, labels: Path | None = None
+) -> list[Photo]:
+    """The pictures of folders below a data folder, with `labels` (a folder of what `hueglass label` wrote) of those
+    that nobody labelled by hand. UsageError if there are any and nobody says where it is, or if a label is of another
+    picture than the one there is."""
     if names and folder is None:
         raise UsageError(f"the configuration names photographs ({names[0]}): say where they are with --data DIR")
-    return [photo for name in names for photo in load_photos(Path(folder or ".") / name, side, camvid)]
+    root = Path(folder or ".")
+    known = {} if labels is None else {root / label.name: label for label in read_region_labels(labels)}
+    return [photo for name in names for photo in load_photos(root / name, side, camvid, known)]
 
 
-def load_photos(folder: Path, side: int, camvid: Relabel = camvid_regions) -> list[Photo]:
+def load_photos(
+    folder: Path, side: int, camvid: Relabel = camvid_regions, known: Mapping[Path, RegionLabel] = NO_LABELS
+) -> list[Photo]:
     """Every picture below `folder`, its shorter side at most `side` pixels, sorted by name.
 
     A folder with a neighbour of the same name and "_label" is a CamVid split: its labels come along, read by `camvid`,
-    and so do those of `photo_labels.npz`. UsageError if the folder is missing or holds no picture.
+    and so do those of `photo_labels.npz`; of others those that are `known`. UsageError if the folder is missing or
+    holds no picture, or if a label is of another picture.
     """
 
     def load(path: Path) -> Photo:
-        return _load(path, side, drawn_labels(path, camvid), is_filmed(path))
+        labels = drawn_labels(path, camvid)
+        if labels is None and path in known:
+            labels = known[path].likeliest(path)
+        return _load(path, side, labels, is_filmed(path))
 
     with ThreadPoolExecutor() as pool:
         return list(pool.map(load, picture_files(folder)))

@@ -8,6 +8,7 @@ A folder holds `labels.json`, what all of them are made with, and shards `labels
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -18,6 +19,7 @@ from hueglass.infer.errors import HueglassError, UsageError
 from hueglass.infer.files import disk_errors, make_folder, whole_file
 from hueglass.infer.regions.regions import REGION_NAMES
 
+from .masks import UNKNOWN
 from .store_folder import identify, locked
 
 SHARD = 32
@@ -36,6 +38,22 @@ class RegionLabel:
     def probabilities(self) -> np.ndarray:
         """The maps as (8, M, M) float32 in [0, 1]."""
         return self.maps.astype(np.float32) / 255
+
+    def check(self, path: Path) -> None:
+        """UsageError if the picture at `path` is another one."""
+        with disk_errors(path):
+            if self.digest != sha256(path.read_bytes()).hexdigest():
+                raise UsageError(f"{path}: its label is of another picture, label it again")
+
+    def likeliest(self, path: Path) -> np.ndarray:
+        """The region (M, M) uint8 of each part of the picture at `path`, UNKNOWN where none is likelier than not.
+
+        UsageError if it is another picture.
+        """
+        self.check(path)
+        names: np.ndarray = self.maps.argmax(0).astype(np.uint8)
+        names[self.maps.max(0) < 128] = UNKNOWN
+        return names
 
 
 def in_bytes(maps: np.ndarray) -> np.ndarray:

@@ -1,11 +1,14 @@
 """The store of soft maps: whole shards, one identity, one writer, and what was done stays done."""
 
+from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from hueglass.datasets import region_labels
+from hueglass.datasets.masks import UNKNOWN
 from hueglass.datasets.region_labels import LabelStore, RegionLabel, in_bytes, read_region_labels
 from hueglass.infer.errors import HueglassError, UsageError
 
@@ -37,6 +40,36 @@ def test_probabilities_are_kept_to_half_a_step() -> None:
     maps = np.random.default_rng(0).random((8, 16, 16), np.float32)
     kept = RegionLabel("p", "d", in_bytes(maps)).probabilities()
     assert np.abs(kept - maps).max() <= 0.5 / 255 + 1e-6
+
+
+def labelled(folder: Path, *maps: list[int]) -> tuple[Path, RegionLabel]:
+    """A picture's file, and a label of it: of each region the probabilities in 255ths of two by two parts."""
+    path = folder / "p.png"
+    path.write_bytes(b"a picture")
+    probabilities = np.zeros((8, 2, 2), np.uint8)
+    probabilities[: len(maps)] = np.array(maps, np.uint8).reshape(-1, 2, 2)
+    return path, RegionLabel("p.png", sha256(b"a picture").hexdigest(), probabilities)
+
+
+def test_the_likeliest_region_is_named_and_none_where_none_is_likelier_than_not(tmp_path: Path) -> None:
+    path, label = labelled(tmp_path, [255, 127, 100, 0], [0, 120, 28, 0], [0, 8, 127, 128])
+    names = label.likeliest(path)
+    assert names.dtype == np.uint8
+    np.testing.assert_array_equal(names, [[0, UNKNOWN], [UNKNOWN, 2]])
+
+
+@pytest.mark.parametrize("ask", [RegionLabel.check, RegionLabel.likeliest])
+def test_a_label_of_another_picture_is_one_line(tmp_path: Path, ask: Callable[[RegionLabel, Path], object]) -> None:
+    path, label = labelled(tmp_path, [255] * 4)
+    ask(label, path)
+    path.write_bytes(b"another picture")
+    with pytest.raises(UsageError) as raised:
+        ask(label, path)
+    assert str(raised.value) == f"{path}: its label is of another picture, label it again"
+    path.unlink()
+    with pytest.raises(HueglassError, match=r"p\.png") as raised_too:
+        ask(label, path)
+    assert "\n" not in str(raised_too.value)
 
 
 def test_an_error_keeps_what_was_done_and_the_next_run_goes_on(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 from typing import Literal
 
@@ -14,7 +13,6 @@ from hueglass.datasets.masks import UNKNOWN, camvid_known
 from hueglass.datasets.photos import Photo, drawn_labels, held_out, is_filmed, shows_animal
 from hueglass.datasets.region_labels import RegionLabel, in_bytes, read_region_labels
 from hueglass.datasets.scenes import CLIP_SUFFIXES, STOPS, shown_files, shown_in
-from hueglass.infer.errors import UsageError
 from hueglass.infer.regions.regions import REGION_NAMES
 from hueglass.infer.resize import covering, resized_square
 
@@ -77,8 +75,7 @@ def _lessons(path: Path, name: str, side: int, known: dict[str, RegionLabel]) ->
 
 def _maps(path: Path, label: RegionLabel | None) -> np.ndarray | None:
     if label is not None:
-        if label.digest != sha256(path.read_bytes()).hexdigest():
-            raise UsageError(f"{path}: its label is of another picture, label it again")
+        label.check(path)
         return without_people(label.maps) if shows_animal(path) else label.maps
     drawn = drawn_labels(path, camvid_known)
     return None if drawn is None else drawn_maps(drawn)
