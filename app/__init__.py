@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from hueglass.infer.regions.masks import Mask, read_mask, regions_of
     from hueglass.infer.regions.regions import Regions
     from hueglass.infer.scene.smoother import Smoother
-    from hueglass.infer.scene.stylizer import Stylizer
+    from hueglass.infer.scene.stylizer import Stylizer, StylizerSettings
+    from hueglass.infer.smoothing import Steadying
 
 __version__ = "0.1.0"
 __all__ = [
@@ -31,7 +32,9 @@ __all__ = [
     "ModelBundle",
     "Regions",
     "Smoother",
+    "Steadying",
     "Stylizer",
+    "StylizerSettings",
     "UsageError",
     "VideoSink",
     "VideoSource",
@@ -55,7 +58,8 @@ _HOMES = {
     "regions.masks": ("Mask", "read_mask", "regions_of"),
     "regions.regions": ("Regions",),
     "scene.smoother": ("Smoother",),
-    "scene.stylizer": ("Stylizer",),
+    "scene.stylizer": ("Stylizer", "StylizerSettings"),
+    "smoothing": ("Steadying",),
 }
 """The modules of `hueglass.infer` that the names lie in."""
 

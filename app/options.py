@@ -7,6 +7,7 @@ command line an option for each field. Light: what the options name is imported 
 import inspect
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from functools import wraps
 from pathlib import Path
@@ -16,7 +17,7 @@ import typer
 
 from hueglass.infer.errors import UsageError
 from hueglass.infer.network.devices import Device, Precision
-from hueglass.infer.smoothing import SECONDS
+from hueglass.infer.smoothing import LEAST_MEMORY, MEMORY, MOST_MEMORY, SECONDS, SECONDS_ALONE, Steadying
 
 if TYPE_CHECKING:
     from hueglass.infer.model.bundle import ModelBundle
@@ -225,9 +226,23 @@ class FrameOptions(SceneOptions, StrengthOptions):
 class MotionOptions:
     """How what moves is steadied."""
 
-    smoothing: Annotated[float, typer.Option(min=0, max=10, help="Seconds over which the look settles; 0: none.")] = (
-        SECONDS
-    )
+    scene_memory: Annotated[
+        str,
+        typer.Option(metavar="SECONDS|off", help="Over which a thing may change its colour; off: frame by frame."),
+    ] = f"{MEMORY:g}"
+    smoothing: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            max=10,
+            help=f"Seconds over which the look settles; 0: none. {SECONDS:g}, without scene memory {SECONDS_ALONE:g}, "
+            "if left out.",
+        ),
+    ] = None
+
+    def steady(self) -> Steadying:
+        """UsageError for what is no memory."""
+        return Steadying(parse_memory(self.scene_memory), self.smoothing)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -249,6 +264,16 @@ def _strengths(everywhere: float, regions: list[str], known: "Segmenter | Region
         if name not in names:
             raise UsageError(f"--region {name}: no such region, expected one of {', '.join(names) or 'none'}")
     return wanted
+
+
+def parse_memory(text: str) -> float | None:
+    """`SECONDS` or `off` of the command line. UsageError for anything else."""
+    if text == "off":
+        return None
+    with suppress(ValueError):
+        if LEAST_MEMORY <= (seconds := float(text)) <= MOST_MEMORY:
+            return seconds
+    raise UsageError(f"--scene-memory {text}: expected {LEAST_MEMORY} to {MOST_MEMORY} seconds, or off")
 
 
 def parse_regions(texts: list[str]) -> dict[str, float]:

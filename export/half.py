@@ -12,6 +12,8 @@ from torch import Tensor
 from hueglass.train.segmenter.network import Segmenter
 from hueglass.train.student.network import LookEncoder, Student, Trunk
 
+Tensors = Tensor | tuple[Tensor, ...]
+
 
 def half_student(student: Student) -> Student:
     """A copy of the network whose trunk and conditioned convolutions work in half precision."""
@@ -40,12 +42,14 @@ def _halve_trunk(trunk: Trunk) -> None:
     for name, child in trunk.named_children():
         if name != "prototypes":  # they are used outside
             child.half()
-    trunk.forward = _in_half(trunk.forward)  # type: ignore[method-assign]
+    trunk.look = _in_half(trunk.look)  # type: ignore[method-assign]
+    trunk.place = _in_half(trunk.place)  # type: ignore[method-assign]
 
 
 def _in_half(plain: Callable) -> Callable:
-    def run(x: Tensor) -> Tensor | tuple[Tensor, ...]:
-        out = plain(x.half())
-        return out.float() if isinstance(out, Tensor) else tuple(y.float() for y in out)
+    """A method that works in half precision; what goes in and out, tensors or tuples of them, is in single."""
+    return lambda *inputs: _each(plain(*(_each(x, Tensor.half) for x in inputs)), Tensor.float)
 
-    return run
+
+def _each(x: Tensors, change: Callable[[Tensor], Tensor]) -> Tensors:
+    return change(x) if isinstance(x, Tensor) else tuple(change(part) for part in x)

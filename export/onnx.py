@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from hueglass import __version__
 from hueglass.infer.errors import HueglassError, UsageError
@@ -131,6 +131,7 @@ def _manifest(networks: Networks, folder: Path, facts: dict) -> Manifest:
         code=config.code,
         depth=config.depth,
         cells=config.cells,
+        remembered=networks.student.remembered,
         regions=() if networks.segmenter is None else REGION_NAMES,
         graphs={name: _facts(folder / name) for name in GRAPHS if (folder / name).exists()},
         training=training,
@@ -148,39 +149,53 @@ def _facts(path: Path) -> GraphFacts:
 
 @dataclass(frozen=True)
 class Graph:
-    """One to export: a network, the names of its inputs and output, and the file."""
+    """One to export: a network, the names of its inputs and outputs, and the file."""
 
     file: str
     network: nn.Module
     inputs: tuple[str, ...]
-    output: str
+    outputs: tuple[str, ...]
+
+
+class Told(nn.Module):
+    """The student as its graph has it: told of the scene, it gives coefficients and what it saw (see `Sight`)."""
+
+    def __init__(self, student: Student) -> None:
+        super().__init__()
+        self.student = student
+
+    def forward(self, thumbnail: Tensor, regions: Tensor, codes: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
+        sight = self.student.see(thumbnail, regions, codes, memory)
+        return sight.coefficients, sight.sums
 
 
 def _graphs(networks: Networks) -> Iterator[Graph]:
     """All of a bundle, in single and in half precision."""
     n = networks
-    kinds: list[tuple[str, nn.Module, nn.Module, tuple[str, ...], str]] = [
-        (STUDENT, n.student, half_student(n.student), ("thumbnail", "regions", "codes"), "coefficients"),
-        (LOOK_ENCODER, n.encoder, half_encoder(n.encoder), ("reference", "regions"), "codes"),
+    single, half = n.student, half_student(n.student)
+    given = ("regions", "codes")
+    kinds: list[tuple[str, nn.Module, nn.Module, tuple[str, ...], tuple[str, ...]]] = [
+        (STUDENT, Told(single), Told(half), ("thumbnail", *given, "memory"), ("coefficients", "sums")),
+        (LOOK_ENCODER, n.encoder, half_encoder(n.encoder), ("reference", "regions"), ("codes",)),
+        (PORTABLE, Portable(single), Portable(half), ("frame", *given), ("restyled",)),
     ]
     if n.segmenter is not None:
-        kinds.append((SEGMENTER, n.segmenter, half_segmenter(n.segmenter), ("thumbnail",), "maps"))
-    whole = (Portable(n.student), Portable(half_student(n.student)))
-    kinds.append((PORTABLE, *whole, ("frame", "regions", "codes"), "restyled"))
-    for name, single, half, inputs, output in kinds:
-        yield Graph(name, single.eval(), inputs, output)
-        yield Graph(twin(name, "fp16"), half.eval(), inputs, output)
+        kinds.append((SEGMENTER, n.segmenter, half_segmenter(n.segmenter), ("thumbnail",), ("maps",)))
+    for name, whole, rounded, inputs, outputs in kinds:
+        yield Graph(name, whole.eval(), inputs, outputs)
+        yield Graph(twin(name, "fp16"), rounded.eval(), inputs, outputs)
 
 
 def _export(graph: Graph, folder: Path) -> None:
-    config = graph.network.student.config if isinstance(graph.network, Portable) else graph.network.config
+    network = graph.network
+    config = network.student.config if isinstance(network, (Told, Portable)) else network.config
     sizes = config if isinstance(config, StudentConfig) else StudentConfig(thumbnail=config.thumbnail)  # type: ignore[union-attr]
     examples = example_inputs(sizes) | {"frame": np.random.default_rng(0).random((1, 3, *EXAMPLE), np.float32)}
     program = torch.onnx.export(
         graph.network,
         tuple(torch.from_numpy(examples[name]) for name in graph.inputs),
         input_names=list(graph.inputs),
-        output_names=[graph.output],
+        output_names=list(graph.outputs),
         dynamic_shapes=tuple(_open_sizes(name) for name in graph.inputs),
         opset_version=OPSET,
         dynamo=True,

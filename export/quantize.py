@@ -22,6 +22,7 @@ from hueglass.infer.network.onnx import OnnxGraph
 from hueglass.train.bilateral import render
 from hueglass.train.student.network import StudentConfig
 from hueglass.train.student.samples import Batch, SampleConfig, Sampler
+from hueglass.train.student.sums import MEASURED
 
 Feeds = dict[str, np.ndarray]
 CALIBRATION, HELD_OUT = 48, 96
@@ -60,9 +61,9 @@ def add_int8(folder: Path, config: StudentConfig, photos: Path) -> Verdict:
     encoder = OnnxGraph(folder / LOOK_ENCODER)
     calibration, judged = (_batch(found, config, count, seed) for seed, count in enumerate((CALIBRATION, HELD_OUT)))
     target = folder / twin(STUDENT, "int8")
-    _quantise(folder / STUDENT, target, _feeds(calibration, encoder))
+    _quantise(folder / STUDENT, target, _feeds(calibration, encoder, MEASURED + config.width))
     graphs = [OnnxGraph(path, threads=1) for path in (folder / STUDENT, target)]
-    feeds = _feeds(judged, encoder)
+    feeds = _feeds(judged, encoder, MEASURED + config.width)
     single, integer = (_psnr(graph, feeds, judged) for graph in graphs)
     verdict = Verdict(single - integer, _gain(graphs, feeds[0]))
     if not verdict.good:
@@ -75,13 +76,14 @@ def _batch(photos: list[Photo], config: StudentConfig, count: int, seed: int) ->
     return Sampler(SampleConfig(), photos, [], config.thumbnail, config.slots, seed).graded(count)
 
 
-def _feeds(batch: Batch, encoder: OnnxGraph) -> list[Feeds]:
-    """What the student is given for every sample."""
+def _feeds(batch: Batch, encoder: OnnxGraph, remembered: int) -> list[Feeds]:
+    """What the student is given for every sample, told of no scene around it."""
     feeds = []
     for i in range(len(batch.content)):
         one = {name: getattr(batch, name)[i : i + 1].numpy() for name in ("content", "content_maps", "reference")}
         codes, *_ = encoder(reference=one["reference"], regions=batch.reference_maps[i : i + 1].numpy())
-        feeds.append({"thumbnail": one["content"], "regions": one["content_maps"], "codes": codes})
+        nothing = np.zeros((*codes.shape[:1], codes.shape[1] + 1, remembered), np.float32)
+        feeds.append({"thumbnail": one["content"], "regions": one["content_maps"], "codes": codes, "memory": nothing})
     return feeds
 
 

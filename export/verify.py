@@ -31,6 +31,7 @@ from hueglass.infer.network.devices import Precision
 from hueglass.infer.network.onnx import OnnxGraph
 from hueglass.infer.regions.regions import no_regions
 from hueglass.train.student.network import StudentConfig
+from hueglass.train.student.sums import region_sums
 from hueglass.train.student.weights import load_weights
 
 OPSET = 18
@@ -84,10 +85,14 @@ def shapes(manifest: Manifest) -> dict[str, tuple[dict[str, NamedShape], dict[st
     regions: NamedShape = (1, m.slots, half, half)
     codes: NamedShape = (1, m.slots + m.tones, m.code)
     picture: NamedShape = (1, 3, size, size)
+    sums: NamedShape = (1, m.slots + m.tones + 1, m.remembered)
     frame: NamedShape = (1, 3, "height", "width")
     grid: NamedShape = (1, m.depth, m.cells, m.cells, 12)
     found: dict[str, tuple[dict[str, NamedShape], dict[str, NamedShape]]] = {
-        STUDENT: ({"thumbnail": picture, "regions": regions, "codes": codes}, {"coefficients": grid}),
+        STUDENT: (
+            {"thumbnail": picture, "regions": regions, "codes": codes, "memory": sums},
+            {"coefficients": grid, "sums": sums},
+        ),
         LOOK_ENCODER: ({"reference": picture, "regions": regions}, {"codes": codes}),
         SEGMENTER: ({"thumbnail": picture}, {"maps": (1, len(m.regions), half, half)}),
         PORTABLE: ({"frame": frame, "regions": regions, "codes": codes}, {"restyled": frame}),
@@ -104,7 +109,8 @@ def sizes_of(values: object) -> dict[str, NamedShape]:
 
 
 def example_inputs(config: StudentConfig, seed: int = 0) -> dict[str, np.ndarray]:
-    """A random thumbnail, reference, region maps that leave a fifth uncovered, and codes, as the graphs take them."""
+    """A random thumbnail, reference, region maps that leave a fifth uncovered, codes, and a memory of three random
+    pictures, as the graphs take them."""
     rng = np.random.default_rng(seed)
     size, half = config.thumbnail, config.thumbnail // 2
     maps = rng.random((1, config.slots, half, half)).astype(np.float32) ** 8
@@ -113,7 +119,15 @@ def example_inputs(config: StudentConfig, seed: int = 0) -> dict[str, np.ndarray
         "reference": rng.random((1, 3, size, size), np.float32),
         "regions": 0.8 * maps / maps.sum(1, keepdims=True),
         "codes": rng.normal(0.4, 0.2, (1, config.slots + config.tones, config.code)).astype(np.float32),
+        "memory": 3 * _sums(rng, config.slots + config.tones + 1, config.width),
     }
+
+
+def _sums(rng: np.random.Generator, rows: int, width: int) -> np.ndarray:
+    """Of a random picture and its random features, over that many regions."""
+    parts = (rng.random((1, channels, 16, 16), np.float32) for channels in (3, width, rows))
+    image, features, regions = (torch.from_numpy(part) for part in parts)
+    return region_sums(image, features, regions / regions.sum(1, keepdim=True)).numpy()
 
 
 def _structure(folder: Path, name: str, manifest: Manifest) -> Iterator[Check]:
@@ -175,11 +189,13 @@ def _beside_torch(folder: Path, broken: set[str]) -> Iterator[Check]:
         x = {name: torch.from_numpy(value) for name, value in feeds.items()}
         with torch.no_grad():
             codes = encoder(x["reference"], x["regions"])
-            grid = student(x["thumbnail"], x["regions"], codes)
+            sight = student.see(x["thumbnail"], x["regions"], codes, x["memory"])
         ours, *_ = graphs[LOOK_ENCODER](reference=feeds["reference"], regions=feeds["regions"])
         worst[LOOK_ENCODER] = max(worst[LOOK_ENCODER], float(np.abs(ours - codes.numpy()).max()))
-        ours, *_ = graphs[STUDENT](thumbnail=feeds["thumbnail"], regions=feeds["regions"], codes=codes.numpy())
-        worst[STUDENT] = max(worst[STUDENT], float(np.abs(ours - grid.numpy()).max()))
+        told = {name: feeds[name] for name in ("thumbnail", "regions", "memory")}
+        found = graphs[STUDENT](codes=codes.numpy(), **told)
+        for ours, wanted in zip(found, (sight.coefficients, sight.sums), strict=True):
+            worst[STUDENT] = max(worst[STUDENT], float(np.abs(ours - wanted.numpy()).max()))
     for name, difference in worst.items():
         yield Check(name, "beside torch", f"differs by {difference:.1e}", difference <= TOLERANCE)
 
@@ -216,12 +232,14 @@ def _restyled(bundle: ModelBundle, frames: list[np.ndarray], **graphs: Callable)
     """Each frame in the light of the next one, float RGB, by the bundle's graphs or those given in their place."""
     student, encoder = graphs.get(STUDENT, bundle.student), graphs.get(LOOK_ENCODER, bundle.encoder)
     half = bundle.manifest.thumbnail // 2
-    maps = np.zeros((1, bundle.manifest.slots, half, half), np.float32)
+    m = bundle.manifest
+    maps = np.zeros((1, m.slots, half, half), np.float32)
+    nothing = np.zeros((1, m.slots + m.tones + 1, m.remembered), np.float32)
     made = []
     for frame, style in zip(frames, frames[1:] + frames[:1], strict=True):
         codes, *_ = encoder(reference=planar(bundle.thumbnail(style)), regions=maps)
-        codes[:, : bundle.manifest.slots] = 0  # no region is known: tones alone
-        grid, *_ = student(thumbnail=planar(bundle.thumbnail(frame)), regions=maps, codes=codes)
+        codes[:, : m.slots] = 0  # no region is known: tones alone
+        grid, _ = student(thumbnail=planar(bundle.thumbnail(frame)), regions=maps, codes=codes, memory=nothing)
         made.append(slice_colours(grid[0], _colours(frame)))
     return made
 
@@ -230,12 +248,12 @@ def _portable(bundle: ModelBundle, name: str, street: np.ndarray) -> Iterator[Ch
     """The portable graph at sizes that its export never saw, beside the runtime with the reference renderer."""
     graph = OnnxGraph(bundle.folder / name)
     look = make_look(bundle, "style", street[:, ::-1][: len(street) // 2])
-    maps, codes = assign(look, no_regions(bundle.manifest.thumbnail // 2), bundle.manifest.slots)
+    task = assign(look, no_regions(bundle.manifest.thumbnail // 2), bundle.manifest.slots)
     for height, width in PORTABLE_SIZES:
         frame = cv2.resize(street, (width, height), interpolation=cv2.INTER_LINEAR)
-        wanted = slice_colours(bundle.predict(bundle.thumbnail(frame), maps, codes), _colours(frame))
+        wanted = slice_colours(bundle.predict(bundle.thumbnail(frame), task).coefficients, _colours(frame))
         try:
-            restyled, *_ = graph(frame=planar(frame), regions=maps[None], codes=codes[None])
+            restyled, *_ = graph(frame=planar(frame), regions=task.maps[None], codes=task.codes[None])
         except HueglassError as error:
             yield Check(name, f"at {width}x{height}", str(error), False)
             continue

@@ -50,6 +50,22 @@ def cut(image: np.ndarray, crop: Crop, size: int) -> np.ndarray:
     return np.stack([resized_square(c, size) for c in channels], -1)
 
 
+def motion(first: Crop, second: Crop) -> np.ndarray:
+    """Where places of the second crop lie in the first, both in [-1, 1]: an affine map (2, 3) float32."""
+    across = _along(first.left, first.width, first.mirrored, second.left, second.width, second.mirrored)
+    down = _along(first.top, first.height, False, second.top, second.height, False)
+    return np.array([[across[0], 0, across[1]], [0, down[0], down[1]]], np.float32)
+
+
+def _along(start: float, size: float, mirrored: bool, other: float, other_size: float, other_mirrored: bool) -> tuple:
+    """The factor and the offset of that map along one side."""
+    factor = other_size / size
+    offset = (2 * other + other_size - 2 * start - size) / size
+    if other_mirrored:
+        factor = -factor
+    return (-factor, -offset) if mirrored else (factor, offset)
+
+
 def label_maps(labels: np.ndarray, wanted: list[int]) -> np.ndarray:
     """Maps (H, W, len(wanted)) float32 of a label image; what is none of the wanted is in none."""
     return np.stack([labels == n for n in wanted], -1).astype(np.float32)

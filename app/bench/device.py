@@ -78,8 +78,8 @@ def _stages(bundle: ModelBundle, height: int, width: int) -> dict[str, Callable[
     stylizer, still = Stylizer(bundle, look, smoother=Smoother()), Stylizer(bundle, look)
     cuts, smoother = CutDetector(), Smoother()
     thumbnail = still.renderer.thumbnail(images[0], bundle.manifest.thumbnail)
-    maps, codes = assign(look, no_regions(bundle.manifest.thumbnail // 2), bundle.manifest.slots)
-    grid = bundle.predict(thumbnail, maps, codes)
+    task = assign(look, no_regions(bundle.manifest.thumbnail // 2), bundle.manifest.slots)
+    grid = bundle.predict(thumbnail, task).coefficients
 
     def smooth() -> object:
         now = next(clock) / 30
@@ -87,7 +87,7 @@ def _stages(bundle: ModelBundle, height: int, width: int) -> dict[str, Callable[
 
     return {
         "resize": lambda: still.renderer.thumbnail(next(frames), bundle.manifest.thumbnail),
-        "network": lambda: bundle.predict(thumbnail, maps, codes),
+        "network": lambda: bundle.predict(thumbnail, task),
         "smooth": smooth,
         "render": lambda: still.render(Frame(next(frames), 0.0, 0), grid),
         "frame": lambda: stylizer(Frame(next(frames), next(clock) / 30, 0)),

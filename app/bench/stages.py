@@ -23,12 +23,14 @@ from hueglass.infer.files import whole_file, writable_place
 from hueglass.infer.frame import Frame, YuvImage
 from hueglass.infer.grid.cpu import native
 from hueglass.infer.model.bundle import ModelBundle
-from hueglass.infer.model.look import assign, embedded_looks, find_look
+from hueglass.infer.model.look import Look, assign, embedded_looks, find_look
 from hueglass.infer.regions.region_smoother import RegionSmoother
 from hueglass.infer.regions.regions import confident, no_regions
+from hueglass.infer.scene.memory import Picture, SceneMemory
 from hueglass.infer.scene.scene_cut import CutDetector
 from hueglass.infer.scene.smoother import Smoother
-from hueglass.infer.scene.stylizer import Stylizer
+from hueglass.infer.scene.stylizer import Stylizer, StylizerSettings
+from hueglass.previews import street_picture
 
 SIZES = {"720p": (720, 1280), "1080p": (1080, 1920), "4K": (2160, 3840)}
 FRAMES = 8
@@ -44,6 +46,7 @@ NAMES = {
     "network": "network",
     "network_1_thread": "network, 1 thread",
     "network_int8_1_thread": "network in 8-bit integers, 1 thread",
+    "memory": "memory of the scene, of regions too",
     "smooth": "smoothing and cuts, of regions too",
     "render": "render",
     "render_1_thread": "render, 1 thread",
@@ -98,11 +101,11 @@ def _stages(height: int, width: int) -> dict[str, Callable[[], object]]:
     bundle, clock = ModelBundle(), count()
     look = find_look(embedded_looks()[0], bundle.manifest)
     thumbnail = bundle.thumbnail(images[0])
-    maps, codes = assign(look, no_regions(bundle.manifest.thumbnail // 2), bundle.manifest.slots)
-    grid = bundle.predict(thumbnail, maps, codes)
+    task = assign(look, no_regions(bundle.manifest.thumbnail // 2), bundle.manifest.slots)
+    grid = bundle.predict(thumbnail, task).coefficients
     out, turns, yuv_turns = np.empty_like(images[0]), cycle(images), cycle(planar)
-    plain = Stylizer(bundle, look, smoother=Smoother())
-    regional = Stylizer(bundle, look, smoother=Smoother(), segmenter=bundle.segmenter, region_smoother=RegionSmoother())
+    plain = StylizerSettings(region_period=0).stylizer(bundle, look)
+    regional = StylizerSettings(bundle.segmenter, region_period=0).stylizer(bundle, look)
 
     def frame(stylizer: Stylizer, image: np.ndarray | YuvImage) -> object:
         return stylizer(Frame(image, next(clock) / 25, 0))
@@ -111,8 +114,9 @@ def _stages(height: int, width: int) -> dict[str, Callable[[], object]]:
         "copy": lambda: np.copyto(out, next(turns)),
         "resize": lambda: bundle.thumbnail(next(turns)),
         **_segmenter_stages(bundle, thumbnail),
-        "network": lambda: bundle.predict(thumbnail, maps, codes),
-        **{name: partial(other.predict, thumbnail, maps, codes) for name, other in _on_one_thread().items()},
+        "network": lambda: bundle.predict(thumbnail, task),
+        **{name: partial(other.predict, thumbnail, task) for name, other in _on_one_thread().items()},
+        "memory": _remembering(bundle, look),
         "smooth": _smoothing(bundle, thumbnail, grid),
         "render": lambda: native.render(grid, next(turns), out),
         "render_1_thread": lambda: native.render(grid, next(turns), out, threads=1),
@@ -140,6 +144,25 @@ def in_yuv(image: np.ndarray) -> YuvImage:
 def _segmenter_stages(bundle: ModelBundle, thumbnail: np.ndarray) -> dict[str, Callable[[], object]]:
     segmenter = bundle.segmenter
     return {} if segmenter is None else {"segmenter": lambda: confident(segmenter(thumbnail))}
+
+
+def _remembering(bundle: ModelBundle, look: Look) -> Callable[[], object]:
+    """Of a camera that turns, regions found anew in every frame."""
+    pictures = cycle([np.roll(bundle.thumbnail(street_picture()), 2 * i, 1) for i in range(64)])
+    memory, clock, thumbnail = SceneMemory(bundle.manifest.slots), count(), next(pictures)
+    regions = no_regions(bundle.manifest.thumbnail // 2) if bundle.segmenter is None else bundle.segmenter(thumbnail)
+    task = assign(look, confident(regions), bundle.manifest.slots)
+    sums = bundle.predict(thumbnail, task).sums
+
+    def remember() -> object:
+        picture, now = next(pictures), next(clock) / 25
+        memory.follow(picture)
+        if regions.names:
+            memory.named(regions, picture, now)
+        memory.remember(sums, Picture(picture, regions, memory.gain), task.names, now)
+        return memory.recall(task.names)
+
+    return remember
 
 
 def _smoothing(bundle: ModelBundle, thumbnail: np.ndarray, grid: np.ndarray) -> Callable[[], object]:

@@ -35,5 +35,5 @@ def serve(
 
     bundle = options.open_bundle()
     segmenter = options.find_segmenter(bundle)
-    settings = StylizerSettings(segmenter, options.strengths(segmenter), options.smoothing)
+    settings = StylizerSettings(segmenter, options.strengths(segmenter), options.steady())
     run_server(*build_server(options, bundle, settings), open_browser)

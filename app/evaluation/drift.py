@@ -82,9 +82,9 @@ def evaluate_drift(
 def measure_scene(scene: Path, look: Look, measuring: Measuring) -> tuple[list[Drift], np.ndarray]:
     """The drift of a scene as it is, restyled, and by a table of colours that is fitted to the restyled scene; and a
     strip of MOMENTS, as they are above what they become."""
-    stylizer = measuring.stylizer(look)
     seen = list(glimpses(scene))
-    shown = [stylizer(Frame(g.image, g.time, i, 1 / RATE)).image for i, g in enumerate(seen)]
+    frames = [Frame(g.image, g.time, i, 1 / RATE) for i, g in enumerate(seen)]
+    shown = [frame.image for frame in measuring.restyled(look, frames)]
     before = [glimpse.image for glimpse in seen]
     table = fit_table(*sample_pixels(zip(before, shown, strict=True), len(seen)))
     methods: dict[str, Callable[[int], np.ndarray]] = {

@@ -19,9 +19,10 @@ from hueglass.infer.model.bundle import ModelBundle
 from hueglass.infer.model.look import Look, embedded_looks, find_look
 from hueglass.infer.regions.segmenter import Segmenter
 from hueglass.infer.resize import fitted
-from hueglass.infer.scene.clip import stylize_clip
+from hueglass.infer.scene.clip import GLANCES, stylize_clip, survey
 from hueglass.infer.scene.stability import SIDE, WarpMeter, settle
 from hueglass.infer.scene.stylizer import REGION_PERIOD, Stylizer, StylizerSettings
+from hueglass.infer.smoothing import Steadying
 from hueglass.infer.thumbnail import upright_frame
 from hueglass.progress import progress_bar
 
@@ -50,7 +51,7 @@ class Measuring:
 
     bundle: ModelBundle
     segmenter: Segmenter | None
-    smoothing: float
+    steady: Steadying
     frames: int = 250
     rate: float = 30.0
     offline: bool = False
@@ -58,9 +59,16 @@ class Measuring:
     def stylizer(self, look: Look) -> Stylizer:
         """A new one, at the start of a clip."""
         period = 0.0 if self.offline else REGION_PERIOD
-        return StylizerSettings(self.segmenter, smoothing=self.smoothing, region_period=period).stylizer(
-            self.bundle, look
-        )
+        settings = StylizerSettings(self.segmenter, steady=self.steady, region_period=period)
+        return settings.stylizer(self.bundle, look)
+
+    def restyled(self, look: Look, frames: Sequence[Frame[np.ndarray]]) -> Iterator[Frame[np.ndarray]]:
+        """Frames that are all there already."""
+        stylizer = self.stylizer(look)
+        if not self.offline:
+            return map(stylizer, frames)
+        stylizer.survey = survey(stylizer, (f for i, f in enumerate(frames) if i % round(GLANCES * self.rate) == 0))
+        return (out for _, out in stylize_clip(stylizer, frames))
 
 
 def evaluate_videos(clips: Sequence[Path], looks: Sequence[str], measuring: Measuring, path: Path | None) -> None:
@@ -89,6 +97,9 @@ def measure_clip(clip: Path, look: Look, measuring: Measuring) -> Steadiness:
     stylizer = measuring.stylizer(look)
     kept = []
     frames = islice(_frames(clip, measuring.rate), measuring.frames)
+    if measuring.offline:
+        with open_source(clip, rate=measuring.rate, every=GLANCES) as source:
+            stylizer.survey = survey(stylizer, source)
     restyled = stylize_clip(stylizer, frames) if measuring.offline else ((f, stylizer(f)) for f in frames)
     for frame, out in restyled:
         kept.append((frame.time, fitted(frame.image, SIDE), fitted(out.image, SIDE)))

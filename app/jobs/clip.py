@@ -1,7 +1,7 @@
 """What the command `video` does with one clip; `clip_folder` has many."""
 
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,9 +16,10 @@ from hueglass.infer.media.info import VideoInfo
 from hueglass.infer.media.source import open_source
 from hueglass.infer.media.video_sink import Encoding, VideoSink
 from hueglass.infer.orientation import LYING, as_stored, upright
-from hueglass.infer.scene.clip import stylize_clip
+from hueglass.infer.scene.clip import GLANCES, stylize_clip, survey
 from hueglass.infer.scene.stylizer import Stylizer, StylizerSettings
-from hueglass.progress import progress_bar, warn
+from hueglass.infer.scene.survey import Survey
+from hueglass.progress import progress_bar, tracked, warn
 
 from .looks import look_of
 
@@ -32,7 +33,7 @@ def clip_stylizer(options: VideoOptions, note: Callable[[str], None] = warn) -> 
     segmenter = options.find_segmenter(bundle)
     strength = options.strengths(segmenter)
     look = look_of(style, None, segmenter, bundle)
-    return StylizerSettings(segmenter, strength, options.smoothing, region_period=0.0).stylizer(bundle, look)
+    return StylizerSettings(segmenter, strength, options.steady(), region_period=0.0).stylizer(bundle, look)
 
 
 def convert_video(source: Path, target: Path, options: VideoOptions, note: Callable[[str], None] = warn) -> None:
@@ -47,6 +48,8 @@ def convert_video(source: Path, target: Path, options: VideoOptions, note: Calla
     with open_source(source) as clip, VideoSink(target, clip.info, source, encoding) as sink:
         for left_out in sink.left_out:
             note(f"{target}: left out {left_out}")
+        if stylizer.memory is not None:
+            stylizer.survey = _look_through(source, stylizer, note)
         with (
             _progress(clip.info, target.name) as advance,
             closing(stylize_clip(stylizer, clip.as_decoded(), options.ahead)) as frames,
@@ -57,6 +60,18 @@ def convert_video(source: Path, target: Path, options: VideoOptions, note: Calla
     if clip.lost:
         lost = "frame was" if clip.lost == 1 else "frames were"
         raise HueglassError(f"{source}: {clip.lost} {lost} lost, the file is cut short or damaged; wrote the others")
+
+
+def _look_through(source: Path, stylizer: Stylizer, note: Callable[[str], None]) -> Survey:
+    """What a first look at a clip shows of its scenes; nothing where it cannot be read twice. What is wrong with the
+    file is for whoever restyles it to say."""
+    if not source.is_file():
+        note(f"{source}: cannot be read twice, so that of its scenes only what has been seen is remembered")
+        return []
+    with suppress(HueglassError), open_source(source, every=GLANCES) as clip:
+        total = round((clip.info.duration or 0) / GLANCES)
+        return survey(stylizer, tracked(clip.as_decoded(), f"{source.name}, looked through", total))
+    return []
 
 
 def side_by_side(before: Frame[AnyImage], after: Frame[AnyImage]) -> Frame[AnyImage]:

@@ -129,7 +129,7 @@ def _keep_settings(folder: Path, options: VideoOptions) -> None:
 
 def _settings(options: VideoOptions) -> dict[str, object]:
     """All that makes a clip what it becomes, under names that last."""
-    same = ("segmenter", "labels", "smoothing", "ahead", "compare", "device", "precision")
+    same = ("segmenter", "labels", "scene_memory", "smoothing", "ahead", "compare", "device", "precision")
     return {
         "style": _identity(options.choice()),
         "strength": {"everywhere": options.strength, "regions": parse_regions(options.region or [])},

@@ -29,7 +29,7 @@ def start_live(options: LiveOptions) -> None:
     strength = options.strengths(segmenter)
     styles: list[str | Path] = [*(options.look or []), *(options.style or [])] or [*embedded_looks()]
     looks = [look_of(style, None, segmenter, bundle) for style in styles]
-    stylizer = StylizerSettings(segmenter, strength, options.smoothing).stylizer(bundle, looks[0])
+    stylizer = StylizerSettings(segmenter, strength, options.steady()).stylizer(bundle, looks[0])
     width, height = options.size or (None, None)
     wishes = CameraWishes(width, height, options.rate)
     camera = Camera(lambda: open_source(options.camera, wishes), options.rate)

@@ -5,6 +5,7 @@ The only place that knows the graphs' names, inputs and sizes.
 
 from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -17,7 +18,16 @@ from hueglass.infer.network.graph import Graph, open_graph
 from hueglass.infer.regions.segmenter import Segmenter
 from hueglass.infer.thumbnail import thumbnail
 
+from .look import Task
 from .manifest import EMBEDDED, LOOK_ENCODER, MANIFEST, SEGMENTER, STUDENT, check_graph, read_manifest, twin
+
+
+class Prediction(NamedTuple):
+    """Of a frame: `coefficients` (depth, cells, cells, 12), and its own `sums` (slots + tones + 1, remembered), of its
+    regions, of the look's tones and of the whole of it."""
+
+    coefficients: np.ndarray
+    sums: np.ndarray
 
 
 class ModelBundle:
@@ -68,12 +78,16 @@ class ModelBundle:
         at; `orientation` as in `Frame`."""
         return thumbnail(image, self.manifest.thumbnail, orientation)
 
-    def predict(self, thumbnail: np.ndarray, maps: np.ndarray, codes: np.ndarray) -> np.ndarray:
-        """Coefficients (depth, cells, cells, 12) for a thumbnail (T, T, 3) uint8, the maps of its regions
-        (slots, T/2, T/2) and the codes (slots + tones, code) of a look."""
-        grid, *_ = self.student(thumbnail=planar(thumbnail), regions=maps[None], codes=codes[None])
+    def predict(self, thumbnail: np.ndarray, task: Task, memory: np.ndarray | None = None) -> Prediction:
+        """What the student makes of a thumbnail (T, T, 3) uint8, told a memory of the scene (as `Prediction.sums`);
+        None: of nothing but what the thumbnail shows."""
         m = self.manifest
-        return check_coefficients(self._checked(STUDENT, grid[0], (m.depth, m.cells, m.cells, 12)))
+        shape = (m.slots + m.tones + 1, m.remembered)
+        memory = np.zeros(shape, np.float32) if memory is None else self._checked(STUDENT, memory, shape)
+        given = {"regions": task.maps, "codes": task.codes, "memory": memory}
+        grid, sums = self.student(thumbnail=planar(thumbnail), **{name: value[None] for name, value in given.items()})
+        coefficients = check_coefficients(self._checked(STUDENT, grid[0], (m.depth, m.cells, m.cells, 12)))
+        return Prediction(coefficients, self._checked(STUDENT, sums[0], shape))
 
     def encode(self, thumbnail: np.ndarray, maps: np.ndarray) -> np.ndarray:
         """Codes (slots + tones, code) of a reference's regions and tones, from its thumbnail (T, T, 3) uint8 and

@@ -61,18 +61,28 @@ def _fill_slots(parts: np.ndarray, slots: int) -> np.ndarray:
     return np.concatenate([parts, np.zeros((slots - len(parts), *parts.shape[1:]), np.float32)])
 
 
-def assign(look: Look, regions: Regions, slots: int) -> tuple[np.ndarray, np.ndarray]:
-    """What the student is given: the frame's maps (slots, T/2, T/2), and the look's codes (slots + tones, code).
+@dataclass(frozen=True)
+class Task:
+    """What the student is given beside a thumbnail: the frame's `maps` (slots, T/2, T/2), the look's `codes` (slots +
+    tones, code), and the `names` of the regions in the first slots."""
 
-    Regions are matched by name. Those that the look does not know, or for which no slot is left, go to no slot: the
-    student finds tones of the whole reference for them. See `unmatched`.
+    maps: np.ndarray
+    codes: np.ndarray
+    names: tuple[str, ...]
+
+
+def assign(look: Look, regions: Regions, slots: int) -> Task:
+    """The frame's regions matched with the look's by name.
+
+    Those that the look does not know, or for which no slot is left, go to no slot: the student finds tones of the whole
+    reference for them. See `unmatched`.
     """
     known = [i for i, name in enumerate(regions.names) if name in look.names][:slots]
     own = [look.names.index(regions.names[i]) for i in known]
-    maps, codes = regions.maps[known], look.codes[own]
+    maps, codes, names = regions.maps[known], look.codes[own], tuple(regions.names[i] for i in known)
     if look.shares is not None:
         maps *= look.shares[own, None, None]
-    return _fill_slots(maps, slots), np.concatenate([_fill_slots(codes, slots), look.tones])
+    return Task(_fill_slots(maps, slots), np.concatenate([_fill_slots(codes, slots), look.tones]), names)
 
 
 def mix_looks(a: Look, b: Look, weight: float, name: str) -> Look:

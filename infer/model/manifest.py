@@ -11,7 +11,7 @@ import hueglass.infer.models
 from hueglass.infer.errors import HueglassError, UsageError, first_problem
 from hueglass.infer.regions.regions import SLOTS
 
-FORMAT = 3
+FORMAT = 4
 """Version of the bundle's lay-out. A bundle of another format is refused."""
 TONES = 16
 """At most this many tones of a whole reference stand beside the codes of its regions."""
@@ -52,6 +52,8 @@ class Manifest(BaseModel):
     code: int = Field(ge=10, le=1024)
     depth: int = Field(ge=2, le=32)
     cells: int = Field(ge=1, le=64)
+    remembered: int = Field(ge=43, le=1024)
+    """Numbers in a row of sums: what the student makes of a region, and can be told of a scene."""
     regions: tuple[Annotated[str, Field(max_length=64)], ...] = Field((), max_length=64)
     """What the segmenter names, in the order of its maps; nothing where the bundle has none."""
     graphs: dict[str, GraphFacts]

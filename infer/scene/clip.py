@@ -17,10 +17,13 @@ import numpy as np
 from hueglass.infer.errors import UsageError
 from hueglass.infer.frame import AnyFrame, AnyImage, Frame
 from hueglass.infer.grid.bilateral import blend
+from hueglass.infer.regions.region_smoother import RegionSmoother
 from hueglass.infer.smoothing import AHEAD, MOST_AHEAD
 
+from .memory import SceneMemory
 from .smoother import Smoother, Timed, look_ahead
 from .stylizer import Step, Stylizer
+from .survey import Glance, Survey
 
 RATE = 15.0
 """Key frames a second, at most: more is not to be seen, and costs more than all the rest."""
@@ -28,6 +31,8 @@ _TICK = 1e-3
 """Clocks that count milliseconds place frames a little too early or late."""
 WAITING = 4
 """Frames that may lie ready for whoever takes them."""
+GLANCES = 1.0
+"""Seconds between the frames of a survey, about."""
 Item = TypeVar("Item")
 
 
@@ -63,6 +68,22 @@ def stylize_clip(
     with closing(in_background(_per_frame(stylizer, keys))) as predicted:
         for frame, grid in predicted:
             yield frame, stylizer.render(frame, grid)
+
+
+def survey(stylizer: Stylizer, frames: Iterable[AnyFrame]) -> Survey:
+    """What a few frames of a clip, in order, show of its scenes: for `Stylizer.survey`, before the clip is restyled."""
+    gathering = SceneMemory(stylizer.bundle.manifest.slots, gathered=0)
+    scout = Stylizer(stylizer.bundle, stylizer.look, segmenter=stylizer.segmenter, memory=gathering)
+    scout = replace(scout, region_smoother=RegionSmoother(0.0), renderer=stylizer.renderer)
+    found: Survey = []
+    for frame in frames:
+        step = scout.step(frame)
+        assert step is not None
+        assert scout.memory is not None
+        assert scout.cuts.before is not None
+        light = scout.memory.light.copy() if step.fresh else found[-1].light
+        found.append(Glance(frame.time, scout.cuts.before, scout.memory, light))
+    return found
 
 
 def key_frames(stylizer: Stylizer, frames: Iterable[AnyFrame], rate: float) -> Iterator[Key]:

@@ -16,7 +16,10 @@ class Fade:
     began: float
     seconds: float
 
-    def at(self, now: float) -> tuple[Look, bool]:
-        """The look at a moment, and whether the fade is over."""
-        way = (now - self.began) / self.seconds if self.seconds else 1.0
-        return (self.new, True) if way >= 1 else (mix_looks(self.old, self.new, max(way, 0.0), self.new.name), False)
+    def way(self, now: float) -> float:
+        """How far it is at a moment, 0 to 1."""
+        return min(max((now - self.began) / self.seconds, 0.0), 1.0) if self.seconds else 1.0
+
+    def at(self, way: float) -> Look:
+        """The look when it is so far."""
+        return self.new if way == 1 else mix_looks(self.old, self.new, way, self.new.name)

@@ -33,7 +33,7 @@ FIRST_SECONDS = 20.0
 class Shown:
     """A frame as it is shown: `image` (H, W, 3) uint8 sRGB, rendered and upright, the camera's `frame`, the `grid`
     between them, and how long it took to predict and to render, in milliseconds; `grid_age` is by how much the grid's
-    frame is older than this one."""
+    frame is older than this one, `known` for how many seconds the scene is remembered, None if it is not."""
 
     image: np.ndarray
     frame: Frame[np.ndarray | YuvImage]
@@ -42,6 +42,7 @@ class Shown:
     prediction: float
     rendering: float
     grid_age: float
+    known: float | None = None
 
     @cached_property
     def original(self) -> np.ndarray:
@@ -56,6 +57,7 @@ class _Prediction:
     grid: np.ndarray
     time: float
     milliseconds: float
+    known: float | None
 
 
 @dataclass
@@ -108,7 +110,8 @@ class Live:
         self._shown = frame.index
         rendering = 1000 * (time.perf_counter() - began)
         grid_age = max(0.0, 1000 * (frame.time - prediction.time))
-        return Shown(image, frame, prediction.grid, self.stylizer, prediction.milliseconds, rendering, grid_age)
+        took = (prediction.milliseconds, rendering, grid_age)
+        return Shown(image, frame, prediction.grid, self.stylizer, *took, prediction.known)
 
     def _prediction(self, timeout: float) -> _Prediction | None:
         with self._lock:
@@ -132,13 +135,17 @@ class Live:
                 took = 1000 * (time.perf_counter() - began)
                 last = frame.index
                 with self._lock:
-                    self._newest = _Prediction(grid, frame.time, took)
+                    self._newest = _Prediction(grid, frame.time, took, self._known())
                     self._lock.notify_all()
                 self._stop.wait(max(0.0, began + 1 / RATE - time.perf_counter()))
         except BaseException as error:
             with self._lock:
                 self._failure = error
                 self._lock.notify_all()
+
+    def _known(self) -> float | None:
+        memory = self.stylizer.memory
+        return None if memory is None else memory.known
 
     def _apply_changes(self) -> None:
         with self._lock:

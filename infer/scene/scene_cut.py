@@ -12,7 +12,7 @@ BINS = 8
 
 
 @dataclass(frozen=True)
-class _Summary:
+class Summary:
     """What is compared of a picture: a small grey copy of mean 0 and contrast 1, and a histogram that sums to 1."""
 
     grey: np.ndarray
@@ -23,15 +23,15 @@ class _Summary:
 class CutDetector:
     """Says of each frame whether it is the first of a shot. Its whole state is what it keeps of the frame before."""
 
-    before: _Summary | None = None
+    before: Summary | None = None
     time: float = 0.0
 
     def update(self, thumbnail: np.ndarray, time: float) -> bool:
         """True for the first frame, after a cut, and where time goes back; `thumbnail` (T, T, 3) uint8 sRGB."""
-        after = _Summary(_standardised(thumbnail), _histogram(thumbnail))
+        after = summary_of(thumbnail)
         before, self.before = self.before, after
         backwards, self.time = time < self.time, time
-        return before is None or backwards or _distance(before, after) > THRESHOLD
+        return before is None or backwards or not same_shot(before, after)
 
 
 def cut_score(before: np.ndarray, after: np.ndarray) -> float:
@@ -41,11 +41,20 @@ def cut_score(before: np.ndarray, after: np.ndarray) -> float:
     brought to the same mean and contrast (a change of light is not a cut), and of their colour histograms
     (motion is not a cut).
     """
-    a, b = (_Summary(_standardised(x), _histogram(x)) for x in (before, after))
-    return _distance(a, b)
+    return _distance(summary_of(before), summary_of(after))
 
 
-def _distance(before: _Summary, after: _Summary) -> float:
+def summary_of(thumbnail: np.ndarray) -> Summary:
+    """Of a thumbnail (T, T, 3) uint8 sRGB."""
+    return Summary(_standardised(thumbnail), _histogram(thumbnail))
+
+
+def same_shot(before: Summary, after: Summary) -> bool:
+    """Whether there is no cut between two pictures."""
+    return _distance(before, after) <= THRESHOLD
+
+
+def _distance(before: Summary, after: Summary) -> float:
     """1 - correlation of the grey copies, and the share of pixels that changed their bin: their geometric mean."""
     structure = np.clip(1 - (before.grey * after.grey).mean(), 0, 1)
     changed = 0.5 * np.abs(before.histogram - after.histogram).sum()

@@ -12,7 +12,7 @@ from hueglass.commands.video import VideoOptions
 from hueglass.infer.errors import UsageError
 from hueglass.infer.media.codecs import Codec
 from hueglass.infer.network.devices import Device, Precision
-from hueglass.options import DATA, FrameOptions, StyleOptions, expanded, parse_regions
+from hueglass.options import DATA, FrameOptions, StyleOptions, expanded, parse_memory, parse_regions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,3 +114,17 @@ def test_strengths_of_regions() -> None:
         parse_regions(["sky=1", "sky=2"])
     with pytest.raises(UsageError, match="expected --auto-regions, --segmenter or --masks"):
         FrameOptions(region=["sky=1"]).strengths(None)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("off", None), ("600", 600.0), ("1", 1.0), ("86400", 86400.0), ("2.5", 2.5), ("1e3", 1000.0)]
+)
+def test_a_memory_is_seconds_or_off(text: str, seconds: float | None) -> None:
+    assert parse_memory(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "on", "OFF", "0", "0.5", "-1", "86401", "nan", "inf", "600s", "none"])
+def test_what_is_no_memory_is_one_line(text: str) -> None:
+    with pytest.raises(UsageError) as raised:
+        parse_memory(text)
+    assert str(raised.value) == f"--scene-memory {text}: expected 1 to 86400 seconds, or off"

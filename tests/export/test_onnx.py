@@ -28,8 +28,8 @@ from hueglass.train.student.weights import SETTINGS, WEIGHTS, load_weights, save
 TINY = StudentConfig(thumbnail=64, tones=3, cells=4, code=32, width=16, hidden=24, pair=16, embedding=8)
 GRAPHS = {
     STUDENT: (
-        {"thumbnail": [1, 3, 64, 64], "regions": [1, 8, 32, 32], "codes": [1, 11, 32]},
-        {"coefficients": [1, 8, 4, 4, 12]},
+        {"thumbnail": [1, 3, 64, 64], "regions": [1, 8, 32, 32], "codes": [1, 11, 32], "memory": [1, 12, 58]},
+        {"coefficients": [1, 8, 4, 4, 12], "sums": [1, 12, 58]},
     ),
     LOOK_ENCODER: ({"reference": [1, 3, 64, 64], "regions": [1, 8, 32, 32]}, {"codes": [1, 11, 32]}),
     SEGMENTER: ({"thumbnail": [1, 3, 64, 64]}, {"maps": [1, 8, 32, 32]}),

@@ -1,18 +1,15 @@
 """The page's arithmetic is Python's: its modules, run by node."""
 
 import base64
-import json
-import shutil
-import subprocess
 from dataclasses import replace
 from itertools import pairwise
-from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 from support.browser import text_of
-from support.site import DECODE, LOOKS, decoded
+from support.page_modules import by_node, needs_node
+from support.site import LOOKS, decoded
 
 from hueglass.export import site
 from hueglass.infer.model.bundle import ModelBundle
@@ -22,18 +19,6 @@ from hueglass.infer.regions.regions import Regions, confident, present
 from hueglass.infer.regions.segmenter import region_maps
 from hueglass.infer.scene.scene_cut import CutDetector, cut_score
 from hueglass.infer.scene.smoother import Smoother
-
-needs_node = pytest.mark.skipif(shutil.which("node") is None, reason="node is missing")
-
-
-def by_node(script: str, given: object) -> Any:
-    """What a script with the page's modules in `page` and `given` prints as JSON."""
-    head = f"const page = {json.dumps(site.PAGE.as_uri())};\n{DECODE}"
-    read = "const given = JSON.parse((await import('node:fs')).readFileSync(0, 'utf8'));\n"
-    command = ["node", "--input-type=module", "-e", head + read + script]
-    done = subprocess.run(command, input=json.dumps(given), capture_output=True, text=True, timeout=60)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
 
 
 @needs_node
@@ -168,6 +153,32 @@ def test_the_region_smoother_is_pythons(seconds: float) -> None:
 
 
 @needs_node
+def test_regions_are_carried_along_as_python_does() -> None:
+    """Where the picture moves, its maps do; what comes into it is its neighbours', until the next frame says."""
+    names, side = ("sky", "building", "other"), 32
+    maps = soft_maps(4, 3, side)
+    moved = np.array([[1.05, 0.02, 0.3], [-0.01, 0.97, -0.15], [0.02, -0.03, 1.0]])
+    smoother = RegionSmoother(0.3)
+    wanted = [smoother.update(Regions(maps, names), 0.0), smoother.move(moved)]
+    new = smoother.known == 0
+    assert 0.1 < new.mean() < 0.5
+    wanted.append(smoother.update(Regions(maps[::-1], names), 0.1))
+    np.testing.assert_allclose(wanted[2].maps[:, new], maps[::-1][:, new], atol=1e-6)
+    script = """
+      const { RegionSmoother } = await import(page + '/regions.js');
+      const smoother = new RegionSmoother(0.3);
+      const of = (maps) => ({ maps: new Float32Array(bytes(maps).buffer), names: given.names });
+      const [first, second] = given.maps.map(of);
+      const found = [smoother.update(first, 0), smoother.move(given.moved), smoother.update(second, 0.1)];
+      console.log(JSON.stringify(found.map(({ maps }) => text(maps))));
+    """
+    sent = {"maps": [text_of(maps), text_of(np.ascontiguousarray(maps[::-1]))], "names": names}
+    found = by_node(script, {**sent, "moved": moved.ravel().tolist()})
+    for ours, regions in zip(found, wanted, strict=True):
+        np.testing.assert_allclose(decoded(ours), regions.maps.ravel(), atol=0.02)  # OpenCV knows 32nds of a pixel
+
+
+@needs_node
 def test_looks_are_mixed_and_assigned_as_python_does(bundle: ModelBundle, looks: list[Look]) -> None:
     """Of other regions, of none, and with more regions than slots."""
     manifest = bundle.manifest
@@ -199,7 +210,8 @@ def test_looks_are_mixed_and_assigned_as_python_does(bundle: ModelBundle, looks:
     none = Regions(regions.maps[:0], ())
     for look, found in zip(mixtures, by_node(script, sent), strict=True):
         assert tuple(found.pop()) == look.names
-        given = [*assign(look, regions, manifest.slots), *assign(look, none, manifest.slots)]
+        tasks = [assign(look, regions, manifest.slots), assign(look, none, manifest.slots)]
+        given = [part for task in tasks for part in (task.maps, task.codes)]
         wanted = [look.codes, look.tones, *given, np.ones(len(look.names)) if look.shares is None else look.shares]
         for one, array in zip(found, wanted, strict=True):
             np.testing.assert_allclose(decoded(one) if one else np.zeros(0), array.ravel(), atol=1e-5)

@@ -13,7 +13,7 @@ from hueglass.export import site
 from hueglass.infer.frame import Frame
 from hueglass.infer.grid import bilateral
 from hueglass.infer.model.bundle import ModelBundle
-from hueglass.infer.model.look import Look, make_look, mix_looks
+from hueglass.infer.model.look import Look, make_look
 from hueglass.infer.regions.segmenter import find_regions
 from hueglass.infer.scene.stylizer import Stylizer
 
@@ -26,13 +26,13 @@ def test_the_networks_give_what_onnxruntime_gives(
     script = """
       const { Networks } = await import('/page/networks.js');
       const networks = await Networks.open(location.origin + '/', given.regions, crossOriginIsolated ? 2 : 1);
-      const { NO_REGIONS } = await import('/page/regions.js');
+      const { NO_REGIONS, confident } = await import('/page/regions.js');
       const out = { grids: [], bare: [], looks: [] };
       for (const thumbnail of given.thumbnails.map(bytes)) {
-        const regions = await networks.segment(thumbnail);
+        const regions = given.regions ? confident(await networks.segment(thumbnail)) : NO_REGIONS;
         for (const look of given.looks.map(decodedLook)) {
-          out.grids.push(text(await networks.predict(thumbnail, regions, look)));
-          out.bare.push(text(await networks.predict(thumbnail, NO_REGIONS, look)));
+          out.grids.push(text((await networks.predict(thumbnail, regions, look)).coefficients));
+          out.bare.push(text((await networks.predict(thumbnail, NO_REGIONS, look)).coefficients));
         }
         const { names, codes, tones } = await networks.encode(thumbnail);
         out.looks.push({ names, codes: text(codes), tones: text(tones) });
@@ -61,9 +61,10 @@ def test_the_networks_give_what_onnxruntime_gives(
 def test_a_cross_fade_is_pythons_and_ends_at_the_new_look(
     served: Site, bundle: ModelBundle, looks: list[Look], streets: list[np.ndarray]
 ) -> None:
-    """Smoothing, a cut and a fade behind the predictor's face, frame by frame."""
-    thumbnails = [*streets[:4], streets[5], streets[5], streets[5], streets[5]]
-    times = [1000.0, 1050, 1100, 1150, 1200, 1300, 1400, 30000]
+    """Smoothing, a cut and a fade behind the predictor's face, frame by frame; then a clock that begins anew, and with
+    it another scene."""
+    thumbnails = [*streets[:4], streets[5], streets[5], streets[5], streets[5], streets[5]]
+    times = [1000.0, 1050, 1100, 1150, 1200, 1300, 1400, 30000, 0]
     script = f"""
       {PREDICTOR}
       const grids = [await predicted(bytes(given.thumbnails[0]), given.times[0])];
@@ -78,19 +79,18 @@ def test_a_cross_fade_is_pythons_and_ends_at_the_new_look(
     sent = {"thumbnails": [text_of(x) for x in thumbnails], "times": times, "name": NAMES[1]}
     found = served.call(script, sent)
     assert found["hello"]["size"] == bundle.manifest.thumbnail
-    assert found["hello"]["grid"] == [8, 16, 16, 12]
+    assert found["hello"]["grid"] == [8, 32, 32, 12]
     assert found["hello"]["model"] == bundle.manifest.model
     assert [look["name"] for look in found["hello"]["looks"]] == list(NAMES)
     assert [info["time"] for info in found["grids"]] == times
     assert "no look named no such look" in found["unknown"]
     assert found["closed"] is False
     a, b = looks[:2]
-    way = [0, 0, 0.2, 0.4, 0.6, 1, 1, 1]
-    steps = zip(thumbnails, np.divide(times, 1000), (mix_looks(a, b, w, "") for w in way), strict=True)
-    wanted = np.array(smoothed(bundle, list(steps), served.regions))
+    steps = list(zip(thumbnails, np.divide(times, 1000).tolist(), strict=True))
+    wanted = np.array(smoothed(bundle, steps, (a, b), served.regions))
     grids = np.array([decoded(info["grid"], np.float16) for info in found["grids"]], np.float32)
     assert np.abs(grids - wanted).max() < 1.5e-3  # of which half floats up to 2 have 0.5e-3
-    alone = smoothed(bundle, [(streets[5], 0.0, b)], served.regions)[0]
+    alone = smoothed(bundle, [(streets[5], 0.0)], (b,), served.regions)[0]
     assert np.abs(grids[-1] - alone).max() < 1.5e-3
     assert np.abs(grids[1] - grids[-1]).max() > 0.05
 
@@ -133,7 +133,7 @@ SHOWN = f"""async () => {{ {DECODE}
 
 def shown(page: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     answer = page.evaluate(SHOWN)
-    grid = decoded(answer["grid"], np.float16).astype(np.float32).reshape(bilateral.GRID_SHAPE)
+    grid = decoded(answer["grid"], np.float16).astype(np.float32).reshape(8, 32, 32, 12)
     return picture_of(answer["plain"]), picture_of(answer["styled"]), grid
 
 

@@ -33,7 +33,7 @@ def test_a_photograph_becomes_a_look(served: Site, bundle: ModelBundle, streets:
     assert found["width"] == bundle.manifest.thumbnail
     segmenter = bundle.segmenter if served.regions else None
     look = make_look(bundle, "evening", reference, None if segmenter is None else find_regions(segmenter, reference))
-    wanted = smoothed(bundle, [(streets[0], 0.0, look)], served.regions)[0]
+    wanted = smoothed(bundle, [(streets[0], 0.0)], (look,), served.regions)[0]
     assert np.abs(decoded(found["grid"], np.float16) - wanted).max() < 1.5e-3
 
 

@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 
 from hueglass.infer.screen.web.headers import SERVER_HEADERS
+from hueglass.infer.screen.web.messages import Packing
 from hueglass.infer.screen.web.page_files import PAGE
 
 from .needs import needs_browser, needs_package
@@ -102,8 +103,8 @@ class PageServer(ThreadingHTTPServer):
     daemon_threads = True
 
     def __init__(self, looks: dict[str, np.ndarray], photo: np.ndarray) -> None:
-        self.looks = {name: grid.astype("<f2") for name, grid in looks.items()}
-        self.photo = photo.astype("<f2")
+        self.looks = dict(looks)
+        self.photo = photo
         self.files: dict[str, bytes] = {"/looks/any.jpg": _jpeg()}
         self.said: list[dict[str, Any]] = []
         self.uploads: list[bytes] = []
@@ -170,7 +171,7 @@ class PageServer(ThreadingHTTPServer):
             return connection.send(json.dumps({"type": "error", "message": self.failure}))
         sequence, _ = struct.unpack("<II", message[:8])
         self.thumbnails.append(np.frombuffer(message, np.uint8, offset=8).reshape(256, 256, 3))
-        return connection.send(struct.pack("<II", sequence, 1000) + grid.tobytes())
+        return connection.send(struct.pack("<II", sequence, 1000) + Packing().packed(grid))
 
 
 class _Pages(BaseHTTPRequestHandler):

@@ -2,7 +2,7 @@
 
 import shutil
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http.server import SimpleHTTPRequestHandler
 from pathlib import Path
 from typing import Any
@@ -121,11 +121,17 @@ PREDICTOR = """
 """
 
 
-def smoothed(bundle: ModelBundle, steps: list[tuple[np.ndarray, float, Look]], regions: bool) -> list[np.ndarray]:
-    """What Python predicts for thumbnails, seconds and looks, one after another."""
-    stylizer = StylizerSettings(bundle.segmenter if regions else None).stylizer(bundle, steps[0][2])
+def smoothed(
+    bundle: ModelBundle, steps: list[tuple[np.ndarray, float]], looks: tuple[Look, ...], regions: bool
+) -> list[np.ndarray]:
+    """What Python predicts for thumbnails and seconds, one after another, in the first look; of two the second one is
+    faded to within a quarter of a second, from the second frame on."""
+    stylizer = StylizerSettings(bundle.segmenter if regions else None).stylizer(bundle, looks[0])
     grids = []
-    for thumbnail, seconds, look in steps:
-        stylizer.look = look
+    for index, (thumbnail, seconds) in enumerate(steps):
+        if index == 1 and len(looks) == 2:
+            stylizer.fade_to(looks[1], 0.25)
+            assert stylizer._fade is not None
+            stylizer._fade = replace(stylizer._fade, began=seconds)
         grids.append(stylizer.predict(Frame(thumbnail, seconds, 0)).ravel())
     return grids

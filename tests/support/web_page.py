@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from hueglass.infer.grid import bilateral
+from hueglass.infer.screen.web.messages import STEP
 from support.browser import (
     bytes_of,
     picture_of,
@@ -30,7 +31,8 @@ SAME_FRAME = f"""() => {{ {TO_TEXT}
   const plain = shown(renderer.readPixels());
   renderer.strength = strength;
   const {{ grid }} = renderer;
-  return {{ plain, styled: shown(renderer.readPixels()), grid: text(new Uint8Array(grid.values.slice().buffer)) }};
+  return {{ plain, styled: shown(renderer.readPixels()), grid: text(new Uint8Array(grid.values.slice().buffer)),
+    shape: grid.shape }};
 }}"""
 """In one task, so that both pictures are of one frame and one grid."""
 DROP = """(jpeg) => {
@@ -41,9 +43,9 @@ DROP = """(jpeg) => {
 }"""
 
 
-def half(grid: np.ndarray) -> np.ndarray:
-    """As the page gets it: every number rounded to a half float."""
-    return grid.astype(np.float16).astype(np.float32)
+def sent(grid: np.ndarray) -> np.ndarray:
+    """As the page gets it: every number rounded to a step, which half floats up to 2 hold."""
+    return (np.rint(grid / STEP) * STEP).astype(np.float16).astype(np.float32)
 
 
 def toned(red: float, green: float, blue: float) -> np.ndarray:
@@ -53,7 +55,7 @@ def toned(red: float, green: float, blue: float) -> np.ndarray:
     amount = np.linspace(1, 0.5, depth)[:, None, None] * np.linspace(1, 0.6, width)
     for entry, weight in ((0, red), (5, green), (10, blue)):
         grid[..., entry] += (weight - 1) * amount
-    return half(grid)
+    return sent(grid)
 
 
 LOOKS = {"gold": toned(1.2, 0.9, 0.5), "night": toned(0.4, 0.6, 1.1)}
@@ -79,5 +81,5 @@ def wait_for_grids(page: Any, count: int = 3) -> None:
 def same_frame(page: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """One frame of the page as it is, as it is shown, and the grid between them."""
     answer = page.evaluate(SAME_FRAME)
-    grid = bytes_of(answer["grid"]).view("<f2").astype(np.float32).reshape(bilateral.GRID_SHAPE)
+    grid = bytes_of(answer["grid"]).view("<f2").astype(np.float32).reshape(answer["shape"])
     return picture_of(answer["plain"]), picture_of(answer["styled"]), grid

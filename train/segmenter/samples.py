@@ -13,7 +13,7 @@ from hueglass.datasets.masks import UNKNOWN
 from hueglass.datasets.photos import Photo
 from hueglass.infer.resize import resized_square
 from hueglass.train.grades import GradeConfig, grade, random_grades
-from hueglass.train.sampling import Chance, Crop, cut
+from hueglass.train.sampling import Chance, Crop, cut, motion
 
 from .lessons import Kind, Lesson
 
@@ -173,22 +173,6 @@ def cut_maps(maps: np.ndarray, crop: Crop, size: int) -> np.ndarray:
     halves = (np.ascontiguousarray(half.transpose(1, 2, 0)) for half in (maps[:4], maps[4:]))  # four at once at most
     seen = [cv2.warpAffine(h, where, (size, size), flags=way, borderMode=cv2.BORDER_REPLICATE) for h in halves]
     return np.concatenate(seen, -1)
-
-
-def motion(first: Crop, second: Crop) -> np.ndarray:
-    """Where places of the second crop lie in the first, both in [-1, 1]: an affine map (2, 3) float32."""
-    across = _along(first.left, first.width, first.mirrored, second.left, second.width, second.mirrored)
-    down = _along(first.top, first.height, False, second.top, second.height, False)
-    return np.array([[across[0], 0, across[1]], [0, down[0], down[1]]], np.float32)
-
-
-def _along(start: float, size: float, mirrored: bool, other: float, other_size: float, other_mirrored: bool) -> tuple:
-    """The factor and the offset of that map along one side."""
-    factor = other_size / size
-    offset = (2 * other + other_size - 2 * start - size) / size
-    if other_mirrored:
-        factor = -factor
-    return (-factor, -offset) if mirrored else (factor, offset)
 
 
 def thumbnails(images: list[np.ndarray], size: int) -> Tensor:

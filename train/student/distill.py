@@ -35,15 +35,19 @@ from .losses import (
     reconstruction,
     sliced_wasserstein,
     smoothness,
+    unevenness,
 )
-from .network import LookEncoder, Student, StudentConfig, new_networks
+from .network import LookEncoder, Sight, Student, StudentConfig, new_networks
 from .samples import Batch, SampleConfig, Sampler, joined
-from .steadiness import Shake, unsteadiness
+from .scene import inconsistency, seen_again
 
 
 class DataConfig(PhotoConfig):
     """Photographs and teacher's targets."""
 
+    labels: str | None = None
+    """A folder of labels (`hueglass label`) of the photographs that nobody labelled by hand, relative to where the
+    command is run."""
     targets: list[str] = Field(default_factory=list)
     """Stores of teacher's targets, relative to where the command is run."""
 
@@ -122,7 +126,8 @@ def load_data(config: DataConfig, folder: Path | None) -> tuple[Data, Data]:
     on, looks the same. UsageError if there is too little of anything.
     """
     streets = street_photos(config.streets, config.side)
-    training, held_out = split(streets + load_folders(config.photos, folder, config.side))
+    labels = None if config.labels is None else Path(config.labels)
+    training, held_out = split(streets + load_folders(config.photos, folder, config.side, labels=labels))
     if not held_out:  # names are drawn by checksum: of a few, all may be for training
         training, held_out = training[:-1], training[-1:]
     if not training:
@@ -159,8 +164,8 @@ def start(config: TrainConfig, data: Data, device: torch.device) -> Training:
 
 
 def _trained(config: TrainConfig) -> tuple[Student, LookEncoder]:
-    """The networks of `start_from`. UsageError if they are of other sizes."""
-    student, encoder, _ = load_weights(Path(config.start_from or ""))
+    """The networks of `start_from`, of as many cells as are wanted. UsageError if they are of other sizes."""
+    student, encoder, _ = load_weights(Path(config.start_from or ""), config.student.cells)
     if student.config != config.student:
         raise UsageError(f"{config.start_from}: holds networks of other sizes, expected those of the configuration")
     return student.train(), encoder.train()
@@ -222,8 +227,6 @@ def train_step(training: Training, config: TrainConfig, device: torch.device) ->
     batch = draw(training.sampler, config.batch).to(device)
     prediction = predict(training.student, training.encoder, batch)
     losses = measure(prediction, batch, config)
-    if config.losses.steadiness:
-        losses["steadiness"] = shaken(training.student, prediction, batch, config)
     losses["total"] = sum(getattr(config.losses, name) * value for name, value in losses.items())
     training.optimiser.zero_grad(set_to_none=True)
     losses["total"].backward()
@@ -236,18 +239,18 @@ def train_step(training: Training, config: TrainConfig, device: torch.device) ->
 
 @dataclass(frozen=True)
 class Prediction:
-    """What the networks make of a batch: codes, coefficients, and which tones of the reference the pixels look at."""
+    """What the networks make of a batch: what the student sees of the content, what of the second view when it
+    remembers the first, and where the reference's tones lie."""
 
-    codes: Tensor
-    grid: Tensor
-    attention: Tensor
+    first: Sight
+    again: Sight
     tones: Tensor
 
 
 def predict(student: Student, encoder: LookEncoder, batch: Batch) -> Prediction:
     codes, tones = encoder.encode(batch.reference, batch.reference_maps)
-    grid, attention = student.match(batch.content, batch.content_maps, codes)
-    return Prediction(codes, grid, attention, tones)
+    first = student.see(batch.content, batch.content_maps, codes)
+    return Prediction(first, seen_again(student, first, batch.view, batch.view_maps, codes), tones)
 
 
 def measure(prediction: Prediction, batch: Batch, config: TrainConfig) -> dict[str, Tensor]:
@@ -255,16 +258,21 @@ def measure(prediction: Prediction, batch: Batch, config: TrainConfig) -> dict[s
     weights, size, counts = config.losses, config.render_size, config.batch
     graded, free = slice(0, counts.graded), slice(counts.graded, counts.graded + counts.unpaired)
     taught = slice(free.stop, None)
-    small, style = _fit(batch.content, size), _fit(batch.reference, size)
+    small, style, view = (_fit(x, size) for x in (batch.content, batch.reference, batch.view))
     regions, style_regions = _fit(batch.content_truth, size), _fit(batch.reference_truth, size)
-    output = render(prediction.grid, small)
+    grid = prediction.first.coefficients
+    output, again = render(grid, small), render(prediction.again.coefficients, view)
     importance = 1 + weights.border * borders(regions)
     assert batch.target is not None
-    target = _fit(batch.target, size)
-    across, along = smoothness(prediction.grid)
+    assert batch.view_target is not None
+    target, view_target = _fit(batch.target, size), _fit(batch.view_target, size)
+    across, along = smoothness(grid)
+    whole = reconstruction(output[graded], target[graded], importance[graded])
     losses = {
-        "reconstruction": reconstruction(output[graded], target[graded], importance[graded]),
+        "reconstruction": (whole + reconstruction(again[graded], view_target[graded])) / 2,
         "swd": sliced_wasserstein(output[free], regions[free], style[free], style_regions[free]),
+        "consistency": inconsistency(small, output, view, again, batch.motion),
+        "halo": unevenness(output[free], small[free], regions[free, :-1]),
         "correspondence": _correspondence(prediction, batch),
         "laplacian": laplacian_energy(*_window(small, output, config.laplacian_size)),
         "smooth": across,
@@ -272,27 +280,20 @@ def measure(prediction: Prediction, batch: Batch, config: TrainConfig) -> dict[s
         "out_of_range": out_of_range(output),
     }
     if counts.taught:
-        assert batch.grid is not None
-        assert batch.grid_known is not None
         losses["teacher"] = reconstruction(output[taught], target[taught], importance[taught])
         if weights.teacher_grid:  # a student with another grid than the teacher's cannot be held to it
-            losses["teacher_grid"] = grid_distance(prediction.grid, batch.grid, small, batch.grid_known)
+            assert batch.grid is not None
+            assert batch.grid_known is not None
+            losses["teacher_grid"] = grid_distance(grid, batch.grid, small, batch.grid_known)
     return losses
-
-
-def shaken(student: Student, prediction: Prediction, batch: Batch, config: TrainConfig) -> Tensor:
-    """How much noise and motion change the light of the unpaired samples."""
-    free = slice(config.batch.graded, config.batch.graded + config.batch.unpaired)
-    shake = Shake.draw(config.batch.unpaired, prediction.grid.device)
-    inputs = (batch.content[free], batch.content_maps[free], prediction.codes[free], prediction.grid[free])
-    return unsteadiness(student, shake, *inputs)
 
 
 def _correspondence(prediction: Prediction, batch: Batch) -> Tensor:
     """Of the regions that both sides have: the last channel of the truth is what the reference lacks."""
-    size = prediction.attention.shape[-1]
+    attention = prediction.first.attention
+    size = attention.shape[-1]
     ours, theirs = (_fit(truth[:, :-1], size) for truth in (batch.content_truth, batch.reference_truth))
-    return correspondence(prediction.attention, ours, prediction.tones, theirs, batch.semantic)
+    return correspondence(attention, ours, prediction.tones, theirs, batch.semantic)
 
 
 def _window(image: Tensor, output: Tensor, size: int) -> tuple[Tensor, Tensor]:

@@ -21,8 +21,8 @@ class LossWeights(BaseModel):
     """To the known targets of graded samples."""
     teacher: NonNegativeFloat = 1.0
     """To the teacher's targets, as pictures."""
-    teacher_grid: NonNegativeFloat = 0.1
-    """To the teacher's targets, as grids."""
+    teacher_grid: NonNegativeFloat = 0.0
+    """To the teacher's targets, as grids: of a student whose grid is the teacher's."""
     swd: NonNegativeFloat = 0.6
     """To the reference's colours, region by region, of unpaired samples."""
     correspondence: NonNegativeFloat = 0.1
@@ -33,8 +33,16 @@ class LossWeights(BaseModel):
     smooth: NonNegativeFloat = 0.2
     smooth_depth: NonNegativeFloat = 0.1
     out_of_range: NonNegativeFloat = 0.5
-    steadiness: NonNegativeFloat = 0.0
-    """By how much noise and small motion change the light; see `steadiness`. It costs a step a third more."""
+    consistency: NonNegativeFloat = 1.0
+    """By how much the second view of a scene gets other colours than the first; see `scene`."""
+    halo: NonNegativeFloat = 1.0
+    """By how much a region gets other colours along its border than inside."""
+
+
+INSIDE, BORDER = 0.06, 0.03
+"""Of the picture: how far from others a region's inside begins, and how wide its border is."""
+LEAST_INSIDE = 0.02
+"""Share of the picture that a region's inside has to cover for its answer to count."""
 
 
 def reconstruction(output: Tensor, target: Tensor, weights: Tensor | float = 1.0) -> Tensor:
@@ -52,6 +60,40 @@ def borders(regions: Tensor, width: float = 0.03) -> Tensor:
     """1 where several regions of (B, R, H, W) meet, 0 further than `width` of the picture from there: (B, 1, H, W)."""
     near = box_blur(regions, 2 * round(width * regions.shape[-1]) + 1)
     return 2 * (1 - near.amax(1, keepdim=True)).clamp(0, 0.5)
+
+
+def unevenness(output: Tensor, content: Tensor, regions: Tensor) -> Tensor:
+    """How far each region's colours along its border are from what its inside says: halos, and blue holes in golden
+    skies.
+
+    Of each of `regions` (B, R, H, W) a smooth map, quadratic in the content's colour and linear in place, is fitted
+    from `content` to `output` (B, 3, H, W) where no other region is near; the mean Charbonnier distance of its answer
+    along the border (`halo` of `hueglass.train.metrics` measures the same in CIEDE2000). Small regions count nothing.
+    """
+    size = regions.shape[-1]
+    inside = regions * (box_blur(regions, 2 * round(INSIDE * size) + 1) > 0.98)
+    border = regions * (box_blur(regions, 2 * round(BORDER * size) + 1) < 0.98)
+    b, r = ((inside.mean((2, 3)) > LEAST_INSIDE) & (border.mean((2, 3)) > 1e-3)).nonzero(as_tuple=True)
+    if len(b) == 0:
+        return output.sum() * 0
+    known, wanted = _smooth_features(content).flatten(2)[b], output.flatten(2)[b]
+    weights, near = inside.flatten(2)[b, r][:, None], border.flatten(2)[b, r][:, None]
+    with torch.no_grad():
+        normal = torch.matmul(known * weights, known.transpose(1, 2))
+        ridge = 1e-3 * weights.sum(2, keepdim=True) * torch.eye(known.shape[1], device=output.device)
+        answer = torch.linalg.solve(normal + ridge, torch.matmul(known * weights, wanted.transpose(1, 2)))
+    gaps = ((wanted - torch.matmul(answer.transpose(1, 2), known).clamp(0, 1)).square() + 1e-6).sqrt()
+    return (gaps * near).sum() / (3 * near.sum())
+
+
+def _smooth_features(content: Tensor) -> Tensor:
+    """Of pictures (B, 3, H, W): one, place, colours and their products, centred (B, 12, H, W)."""
+    b, _, h, w = content.shape
+    colours = content - 0.5
+    y = torch.linspace(-0.5, 0.5, h, device=content.device)[:, None].expand(b, 1, h, w)
+    x = torch.linspace(-0.5, 0.5, w, device=content.device).expand(b, 1, h, w)
+    products = [colours * colours, colours * colours.roll(1, 1)]
+    return torch.cat([torch.ones_like(x), x, y, colours, *products], 1)
 
 
 def grid_distance(grid: Tensor, target: Tensor, image: Tensor, known: Tensor) -> Tensor:

@@ -5,16 +5,17 @@
 
 Both see a picture through the same summary: per region, colour moments and a luma histogram with the mean
 colour of every bin. The student starts from the closed-form answer to "give this region the colours of that
-one" (the Knothe-Rosenblatt map between two Gaussians), spread over the grid by where each region's pixels
-really lie in space *and* luma, and learns everything that the closed form gets wrong. Regions are treated
-alike whatever their slot, so slots carry no meaning of their own.
+one" (the Knothe-Rosenblatt map between two Gaussians), learns per region and luma what the closed form gets wrong,
+spreads that over the grid by where each region's pixels really lie in space *and* luma, and adds a correction of
+its own, thought out in coarser cells. Regions are treated alike whatever their slot, so slots carry no meaning.
 
 What no region covers is matched by the networks themselves: the encoder divides the whole reference softly into
 *tones*, the student finds for every pixel the tones that it resembles (attention: embedded pixels against the
 tones' keys), and from there on a tone is one more region.
 """
 
-import numpy as np
+from typing import NamedTuple
+
 import torch
 import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -24,20 +25,8 @@ from hueglass.infer.model.manifest import TONES
 from hueglass.infer.regions.regions import SLOTS
 from hueglass.train.bilateral import depth_tents, guide_map
 
-OPPONENT = (
-    (0.299, 0.587, 0.114),
-    (-0.169, -0.331, 0.500),
-    (0.500, -0.419, -0.081),
-)
-"""sRGB to luma and two chroma axes (JPEG's YCbCr without the offset). Luma comes first, so that the triangular
-transport below maps luma by luma alone, and chroma by luma and chroma: highlights may turn gold, shadows blue."""
-FROM_OPPONENT = np.linalg.inv(np.array(OPPONENT)).tolist()
-COVARIANCE_FLOOR = (1e-3, 2e-4, 2e-4)
-"""Added to each region's variances: keeps flat skies from being stretched into noise and bands."""
-MOMENTS = 9
-"""A code begins with the mean (3) and the lower Cholesky factor (6) of its region's colours."""
-HISTOGRAM_BINS = 8
-SUMMARY = MOMENTS + 4 * HISTOGRAM_BINS + 1
+from .sums import FROM_OPPONENT, MEASURED, MOMENTS, OPPONENT, SUMMARY, averages, region_sums, summary
+from .vertices import between, enlarge, filled, filling, halve, merge, mixed, shares, splat
 
 
 class StudentConfig(BaseModel):
@@ -50,8 +39,8 @@ class StudentConfig(BaseModel):
     tones: int = Field(8, ge=1, le=TONES)
     """Soft parts of the reference that serve where no region is given."""
     depth: int = Field(8, ge=2, le=32)
-    cells: int = Field(16, ge=4, le=64)
-    """Cells of the grid along each side of the frame."""
+    cells: int = Field(32, ge=4, le=64)
+    """Cells of the grid along each side of the frame: what a region does is told apart as finely."""
     code: int = Field(128, gt=MOMENTS, le=1024)
     width: int = Field(96, ge=8, le=256)
     hidden: int = Field(128, ge=8, le=512)
@@ -63,69 +52,14 @@ class StudentConfig(BaseModel):
     def _cells_divide(self) -> "StudentConfig":
         if (self.thumbnail // 2) % self.cells:
             raise ValueError(f"cells is {self.cells}, expected a divisor of half the thumbnail, {self.thumbnail // 2}")
+        if self.cells % self.context:
+            raise ValueError(f"cells is {self.cells}, expected at most {self.context} or a multiple of it")
         return self
 
-
-def opponent(image: Tensor) -> Tensor:
-    """sRGB (B, 3, H, W) in [0, 1] to luma in [0, 1] and two chroma channels in [-.5, .5]."""
-    b, _, h, w = image.shape
-    return torch.matmul(image.new_tensor(OPPONENT), image.reshape(b, 3, h * w)).reshape(b, 3, h, w)
-
-
-def region_moments(colours: Tensor, regions: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean (B, R, 3) and lower Cholesky factor (B, R, 6: 00 10 11 20 21 22) of opponent colours per region."""
-    c = colours.flatten(2)
-    weights = regions.flatten(2)
-    weights = weights / (weights.sum(2, keepdim=True) + 1e-4)
-    products = torch.cat([c, c * c, c[:, :2] * c[:, 1:], c[:, :1] * c[:, 2:]], 1)
-    m = torch.matmul(weights, products.transpose(1, 2))
-    mean, second = m[..., :3], m[..., 3:]
-    yy, uu, vv = (second[..., i] - mean[..., i] ** 2 for i in range(3))
-    yu = second[..., 3] - mean[..., 0] * mean[..., 1]
-    uv = second[..., 4] - mean[..., 1] * mean[..., 2]
-    yv = second[..., 5] - mean[..., 0] * mean[..., 2]
-    l00 = (yy.clamp_min(0) + COVARIANCE_FLOOR[0]).sqrt()
-    l10, l20 = yu / l00, yv / l00
-    l11 = ((uu - l10**2).clamp_min(0) + COVARIANCE_FLOOR[1]).sqrt()
-    l21 = (uv - l20 * l10) / l11
-    l22 = ((vv - l20**2 - l21**2).clamp_min(0) + COVARIANCE_FLOOR[2]).sqrt()
-    return mean, torch.stack([l00, l10, l11, l20, l21, l22], -1)
-
-
-def region_histogram(image: Tensor, regions: Tensor) -> Tensor:
-    """Share and mean colour of each luma bin, per region: (B, R, 4 x bins)."""
-    b, r, h, w = regions.shape
-    tents = depth_tents(guide_map(image), HISTOGRAM_BINS).flatten(2)
-    joint = (regions.flatten(2)[:, :, None] * tents[:, None]).reshape(b, r * HISTOGRAM_BINS, h * w)
-    ones = torch.ones_like(image[:, :1])
-    sums = torch.matmul(joint, torch.cat([ones, image], 1).flatten(2).transpose(1, 2))
-    sums = sums.reshape(b, r, HISTOGRAM_BINS, 4)
-    mass = sums[..., :1]
-    share = mass / (mass.sum(2, keepdim=True) + 1e-4)
-    colour = sums[..., 1:] / (mass + 1e-2 * mass.mean(2, keepdim=True) + 1e-4)
-    return torch.cat([share, colour], -1).reshape(b, r, 4 * HISTOGRAM_BINS)
-
-
-def region_summary(image: Tensor, regions: Tensor) -> Tensor:
-    """All that is measured, not learned, of each region: mean, Cholesky factor, histogram, area (B, R, SUMMARY)."""
-    mean, factor = region_moments(opponent(image), regions)
-    area = regions.mean((2, 3))[..., None]
-    return torch.cat([mean, factor, region_histogram(image, regions), area], -1)
-
-
-def region_average(features: Tensor, regions: Tensor) -> Tensor:
-    """Mean (B, R, K) of features (B, K, H, W) over each region (B, R, H, W)."""
-    weights = regions.flatten(2)
-    weights = weights / (weights.sum(2, keepdim=True) + 1e-4)
-    return torch.matmul(weights, features.flatten(2).transpose(1, 2))
-
-
-def halve(x: Tensor) -> Tensor:
-    return F.avg_pool2d(x, 2)
-
-
-def enlarge(x: Tensor, factor: int) -> Tensor:
-    return F.interpolate(x, scale_factor=factor, mode="bilinear", align_corners=False)
+    @property
+    def context(self) -> int:
+        """Cells along each side in which the network's own correction is thought out: a sixteenth of the thumbnail."""
+        return min(self.cells, self.thumbnail // 16)
 
 
 def _triangular(factor: Tensor) -> Tensor:
@@ -163,35 +97,6 @@ def gaussian_transport(mean: Tensor, factor: Tensor, target: Tensor, gate: Tenso
     return torch.cat([linear, offset], -1).flatten(-2)
 
 
-def splat(values: Tensor, tents: Tensor, cells: int) -> Tensor:
-    """Sum values (B, K, H, W) into the vertices of a bilateral grid: (B, cells * cells, depth, K).
-
-    `tents` (B, depth, H, W) are the weights along depth; along x and y every pixel falls in its own cell.
-    """
-    return torch.matmul(_tiles(tents, cells), _tiles(values, cells).transpose(2, 3))
-
-
-def _tiles(x: Tensor, cells: int) -> Tensor:
-    """(B, K, H, W) cut into cells: (B, cells * cells, K, pixels of a cell)."""
-    b, k, h, w = x.shape
-    tiles = x.reshape(b, k, cells, h // cells, cells, w // cells).permute(0, 2, 4, 1, 3, 5)
-    return tiles.reshape(b, cells * cells, k, (h // cells) * (w // cells))
-
-
-def spread(vertices: Tensor, cells: int) -> Tensor:
-    """Fill vertices (B, cells * cells, depth, K) that hold few pixels from their neighbours, then from the frame.
-
-    Neighbours weigh a tenth, the frame a hundredth: a full vertex keeps its own mixture.
-    """
-    b, n, d, k = vertices.shape
-    volume = vertices.permute(0, 3, 2, 1).reshape(b, k, d, n)
-    # Three by three by three, as two flat means: runtimes are at home in four dimensions.
-    across = F.avg_pool2d(volume.reshape(b, k * d, cells, cells), 3, 1, 1)
-    near = F.avg_pool2d(across.reshape(b, k, d, n), (3, 1), 1, (1, 0))
-    far = volume.mean((2, 3), keepdim=True)
-    return (volume + 0.1 * near + 0.01 * far).permute(0, 3, 2, 1)
-
-
 def mlp(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
     return nn.Sequential(nn.Linear(inputs, hidden), nn.ReLU(), nn.Linear(hidden, outputs))
 
@@ -227,10 +132,19 @@ class Trunk(nn.Module):
         self.prototypes = nn.Linear(embedding, config.tones)
 
     def forward(self, picture: Tensor) -> tuple[Tensor, Tensor]:
+        levels = self.look(picture)
+        return self.place(levels, levels[-1].mean((2, 3)))
+
+    def look(self, picture: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """What the picture shows at a quarter, an eighth and a sixteenth of its size, as if nothing lay around it."""
         quarter = self.quarter(picture)
         eighth = self.eighth(quarter)
-        features = self.sixteenth(eighth)
-        features = features + self.surroundings(features.mean((2, 3)))[:, :, None, None]
+        return quarter, eighth, self.sixteenth(eighth)
+
+    def place(self, levels: tuple[Tensor, Tensor, Tensor], around: Tensor) -> tuple[Tensor, Tensor]:
+        """The same in its surroundings, whose mean features at a sixteenth are `around` (B, width)."""
+        quarter, eighth, sixteenth = levels
+        features = sixteenth + self.surroundings(around)[:, :, None, None]
         coarse = self.laterals[1](eighth) + enlarge(self.laterals[2](features), 2)
         return features, self.embed(self.laterals[0](quarter) + enlarge(coarse, 2))
 
@@ -266,23 +180,37 @@ class LookEncoder(nn.Module):
         features, embedded = self.trunk(reference)
         tones = self.trunk.tones(embedded)
         maps = torch.cat([halve(regions), tones], 1)
-        summary = region_summary(halve(halve(reference)), maps)
-        coarse = F.avg_pool2d(maps, 4)
-        average = region_average(features, coarse)
-        deviation = (region_average(features * features, coarse) - average**2).clamp_min(1e-6).sqrt()
-        learned = self.head(torch.cat([summary, average, deviation], -1))
-        return torch.cat([summary[..., :MOMENTS], learned], -1), tones
+        sums = region_sums(halve(halve(reference)), torch.cat([features, features * features], 1), maps)
+        measured = summary(sums)
+        average, square = averages(sums).chunk(2, -1)
+        deviation = (square - average**2).clamp_min(1e-6).sqrt()
+        learned = self.head(torch.cat([measured, average, deviation], -1))
+        return torch.cat([measured[..., :MOMENTS], learned], -1), tones
+
+
+class Sight(NamedTuple):
+    """What the student makes of a frame: `coefficients` (B, depth, cells, cells, 12); by how much each pixel resembles
+    each tone, `attention` (B, tones, T/4, T/4); and the frame's own `sums` (B, slots + tones + 1, MEASURED + width):
+    of its regions, its tones, and the whole of it."""
+
+    coefficients: Tensor
+    attention: Tensor
+    sums: Tensor
 
 
 class Student(nn.Module):
     """Thumbnail (B, 3, T, T) sRGB in [0, 1], region maps (B, slots, T/2, T/2) in [0, 1] that sum to at most 1, codes
     (B, slots + tones, code) -> coefficients (B, depth, cells, cells, 12). What no map covers goes to the tones."""
 
+    between: Tensor
+
     def __init__(self, config: StudentConfig, trunk: Trunk) -> None:
         super().__init__()
         self.config = config
         width, hidden, pair = config.width, config.hidden, config.pair
+        self.remembered = MEASURED + width
         self.trunk = trunk
+        self.register_buffer("between", between(config.context, config.cells // config.context), persistent=False)
         self.key = nn.Linear(config.code, config.embedding + 1)
         nn.init.zeros_(self.key.weight)
         nn.init.zeros_(self.key.bias)
@@ -298,64 +226,86 @@ class Student(nn.Module):
         self.by_depth = nn.Parameter(0.1 * torch.randn(config.depth, hidden))
         self.vertex = nn.Linear(hidden, hidden)
         self.delta = nn.Linear(hidden, 12)
-        nn.init.zeros_(self.delta.weight)
-        nn.init.zeros_(self.delta.bias)
+        self.curve = nn.Linear(pair, config.depth * 12)
+        for begins_as_nothing in (self.delta, self.curve):
+            nn.init.zeros_(begins_as_nothing.weight)
+            nn.init.zeros_(begins_as_nothing.bias)
 
-    def forward(self, thumbnail: Tensor, regions: Tensor, codes: Tensor) -> Tensor:
-        return self.match(thumbnail, regions, codes)[0]
+    def forward(self, thumbnail: Tensor, regions: Tensor, codes: Tensor, memory: Tensor | None = None) -> Tensor:
+        return self.see(thumbnail, regions, codes, memory).coefficients
 
-    def match(self, thumbnail: Tensor, regions: Tensor, codes: Tensor) -> tuple[Tensor, Tensor]:
-        """The coefficients, and by how much each pixel resembles each tone: attention (B, tones, T/4, T/4)."""
-        features, embedded = self.trunk(thumbnail)
-        matched = self.trunk.tones(embedded, self.key(codes[:, self.config.slots :]))
-        uncovered = 1 - regions.sum(1, keepdim=True)
-        maps = torch.cat([regions, uncovered * enlarge(matched, 2)], 1)
-        return self.predict(thumbnail, features, maps, codes), matched
+    def see(self, thumbnail: Tensor, regions: Tensor, codes: Tensor, memory: Tensor | None = None) -> "Sight":
+        """All that comes of a frame. `memory`, as `Sight.sums`, is of the scene around it, and counts as many frames as
+        the mass of its last row says; none: what the frame shows is all there is."""
+        half = halve(thumbnail)
+        levels = self.trunk.look(thumbnail)
+        whole = region_sums(halve(half), levels[-1], torch.ones_like(half[:, :1, ::2, ::2]))
+        features, embedded = self.trunk.place(levels, averages(_with(whole, memory, -1))[:, 0])
+        attention = self.trunk.tones(embedded, self.key(codes[:, self.config.slots :]))
+        uncovered = (1 - regions.sum(1, keepdim=True)).clamp_min(0)  # rounded, it may be less than none
+        maps = torch.cat([regions, uncovered * enlarge(attention, 2)], 1)
+        sums = torch.cat([region_sums(halve(half), features, halve(maps)), whole], 1)
+        pairs, transports = self.pair(_with(sums, memory, 0), codes)
+        fine = self.vertices(half, maps)
+        coarse = merge(fine, self.config.cells // self.config.context)
+        around = filling(coarse)
+        grid = mixed(shares(filled(fine, around)), transports)
+        return Sight(grid + self.correct(features, coarse, around, pairs, transports), attention, sums)
 
-    def predict(self, thumbnail: Tensor, features: Tensor, regions: Tensor, codes: Tensor) -> Tensor:
-        """Coefficients for regions (B, slots + tones, T/2, T/2), each with its code."""
-        half, quarter = halve(thumbnail), halve(regions)
-        shares, pixels = self.vertices(half, regions)
-        summary = region_summary(halve(half), quarter)
-        pairs, transports = self.pair(summary, region_average(features, F.avg_pool2d(quarter, 4)), codes)
-        cells = self.condition(features, shares, pairs)
-        mixed = torch.matmul(shares, torch.cat([pairs, transports], -1)[:, None])
-        return self.coefficients(cells, mixed, pixels)
-
-    def vertices(self, image: Tensor, regions: Tensor) -> tuple[Tensor, Tensor]:
-        """What lies at each vertex: regions' shares (B, cells^2, depth, R), and mean colour and mass (..., 5)."""
-        n, slots = self.config.cells, regions.shape[1]
+    def vertices(self, image: Tensor, regions: Tensor) -> Tensor:
+        """What lies at each vertex, (B, depth, cells, cells, R + 4): the mass of each region, colours, and all mass."""
         tents = depth_tents(guide_map(image), self.config.depth)
-        sums = splat(torch.cat([regions, image, torch.ones_like(image[:, :1])], 1), tents, n)
-        full = spread(sums, n)
-        shares, colour, mass = full.split([slots, 3, 1], -1)
-        own = sums[..., slots + 3 :] / (image.shape[2] * image.shape[3] / n**2)
-        pixels = torch.cat([colour / (mass + 1e-6), own, (10 * own).clamp(0, 1)], -1)
-        return shares / (shares.sum(-1, keepdim=True) + 1e-4), pixels
+        return splat(torch.cat([regions, image, torch.ones_like(image[:, :1])], 1), tents, self.config.cells)
 
-    def pair(self, summary: Tensor, seen: Tensor, codes: Tensor) -> tuple[Tensor, Tensor]:
-        """What each region has to do: a learned vector (B, R, pair) and a closed-form map (B, R, 12)."""
-        task, gate = self.pairing(torch.cat([summary, seen, codes], -1)).split([self.config.pair, 1], -1)
-        mean, factor = summary[..., :3], summary[..., 3:MOMENTS]
-        return task, gaussian_transport(mean, factor, codes[..., :MOMENTS], torch.sigmoid(gate))
+    def pair(self, sums: Tensor, codes: Tensor) -> tuple[Tensor, Tensor]:
+        """What each region has to do, from the sums (B, R + 1, S), the last of the whole.
 
-    def condition(self, features: Tensor, shares: Tensor, pairs: Tensor) -> Tensor:
-        """Convolutions over the cells that know the task: (B, cells^2, width)."""
-        b, n = features.shape[0], self.config.cells
-        task = torch.matmul(shares.mean(2), pairs).transpose(1, 2).reshape(b, -1, n, n)
+        A learned vector (B, R, pair), and for every depth an affine map (B, depth, R, 12): the closed form, and what is
+        learned to be right for all of the region, wherever it lies.
+        """
+        sums, whole = sums[:, :-1], sums[:, -1:, :1]
+        measured = summary(sums, whole)
+        task, gate = self.pairing(torch.cat([measured, averages(sums), codes], -1)).split([self.config.pair, 1], -1)
+        mean, factor = measured[..., :3], measured[..., 3:MOMENTS]
+        closed = gaussian_transport(mean, factor, codes[..., :MOMENTS], torch.sigmoid(gate))
+        learned = self.curve(task).unflatten(-1, (self.config.depth, 12)).transpose(1, 2)
+        return task, closed[:, None] + learned
+
+    def correct(self, features: Tensor, vertices: Tensor, around: Tensor, pairs: Tensor, transports: Tensor) -> Tensor:
+        """What the network adds to the maps of the regions: (B, depth, cells, cells, 12).
+
+        `vertices` and what fills them, `around`, are of its own cells: (B, depth, context, context, R + 4).
+        """
+        known = shares(filled(vertices, around))
+        task = torch.matmul(known.flatten(2, 3), pairs[:, None]).unflatten(2, known.shape[2:4])
+        cells = self.condition(features, task.mean(1))
+        told = torch.cat([task, mixed(known, transports)], -1)
+        h = self.from_cell(cells)[:, None] + self.from_pair(told) + self.from_pixels(self.pixels(vertices, around))
+        delta = self.delta(F.relu(self.vertex(F.relu(h + self.by_depth[:, None, None]))))
+        if self.config.cells == self.config.context:
+            return delta
+        rows = torch.matmul(self.between, delta.flatten(3)).unflatten(3, delta.shape[3:])
+        return torch.matmul(self.between, rows)
+
+    def pixels(self, vertices: Tensor, around: Tensor) -> Tensor:
+        """Mean colour and mass at vertices: (B, depth, context, context, 5)."""
+        colour, mass = filled(vertices, around)[..., -4:].split([3, 1], -1)
+        own = vertices[..., -1:] / (self.config.thumbnail // 2 / self.config.context) ** 2
+        return torch.cat([colour / (mass + 1e-6), own, (10 * own).clamp(0, 1)], -1)
+
+    def condition(self, features: Tensor, task: Tensor) -> Tensor:
+        """Convolutions over the cells that know the task (B, context, context, pair): (B, context, context, width)."""
+        b, n = features.shape[0], self.config.context
         axis = (torch.arange(n, device=features.device, dtype=features.dtype) + 0.5) / n * 2 - 1
         place = torch.stack([axis[None].expand(n, n), axis[:, None].expand(n, n)])[None].expand(b, 2, n, n)
         features = features if features.shape[-1] == n else F.interpolate(features, size=(n, n), mode="bilinear")
-        x = F.relu(self.enter(torch.cat([features, task, place], 1)))
-        return self.conditioned(x).flatten(2).transpose(1, 2)
+        x = F.relu(self.enter(torch.cat([features, task.permute(0, 3, 1, 2), place], 1)))
+        return self.conditioned(x).permute(0, 2, 3, 1)
 
-    def coefficients(self, cells: Tensor, mixed: Tensor, pixels: Tensor) -> Tensor:
-        """The closed-form map of every vertex plus what the network adds to it, as the grid of the contract."""
-        b, n, depth = cells.shape[0], self.config.cells, self.config.depth
-        h = self.from_cell(cells)[:, :, None] + self.from_pair(mixed) + self.from_pixels(pixels) + self.by_depth
-        h = F.relu(self.vertex(F.relu(h)))
-        grid = mixed[..., self.config.pair :] + self.delta(h)
-        return grid.reshape(b, n, n, depth, 12).permute(0, 3, 1, 2, 4)
+
+def _with(sums: Tensor, memory: Tensor | None, first: int) -> Tensor:
+    """The sums (B, R, S) and, where there is one, rows of the memory from the `first` on."""
+    return sums if memory is None else sums + memory[:, first:]
 
 
 def new_networks(config: StudentConfig) -> tuple[Student, LookEncoder]:

@@ -8,15 +8,19 @@ that belong together. Three kinds:
     taught     a pair of photographs and what the teacher made of it
     unpaired   two photographs; no target exists, only the reference's colours, region by region
 
+Each comes with a second view of the same scene, as a camera has it that has turned and zoomed: what both show has to
+get the same colours in both, once the scene is remembered.
+
 In some samples the regions are hidden from the networks, which then have to find out by themselves what belongs
 together; the losses still know.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 
-import cv2
 import numpy as np
 import torch
+import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
@@ -25,12 +29,11 @@ from hueglass.datasets.photos import Photo
 from hueglass.datasets.targets import Target
 from hueglass.infer.regions.regions import WHOLE
 from hueglass.train.grades import GradeConfig, grade, grade_regions, random_grades
-from hueglass.train.sampling import Chance, Crop, cut, label_maps, shares_of
+from hueglass.train.sampling import Chance, Crop, cut, label_maps, motion, shares_of
 
+from .divisions import divide, random_rule
 from .losses import box_blur
 
-MAP_SIZE = 96
-"""Random regions are drawn at this size and enlarged."""
 PRESENT = 0.005
 """Regions that cover less of either picture do not count as being in both."""
 CANDIDATES = 8
@@ -55,6 +58,14 @@ class SampleConfig(BaseModel):
     """Taught and unpaired pictures that are graded first: the reference's light does not depend on the old one."""
     soft: float = Field(0.5, ge=0, le=1)
     """Batches whose regions are shown with borders as soft as a segmenter's."""
+    turn: float = Field(0.6, ge=0, le=1)
+    """How far the second view is moved at most, in sides of the first."""
+    zoom: float = Field(0.4, ge=0, le=1)
+    """How much larger or smaller it is at most, as a logarithm."""
+    noise: float = Field(0.02, ge=0, le=0.5)
+    """Its noise, at most: a standard deviation in sRGB [0, 1]; a thumbnail has averaged most of a camera's away."""
+    flat: float = Field(0.1, ge=0, le=1)
+    """Unpaired contents of which one region is painted in one colour: backgrounds that have nothing to stretch."""
     most_regions: int = Field(4, ge=2, le=8)
     smallest_crop: float = Field(0.45, gt=0, le=1)
     flip: float = Field(0.5, ge=0, le=1)
@@ -67,7 +78,10 @@ class Batch:
     `content_maps`, `reference_maps` (B, slots, T/2, T/2) are what the networks are shown: nothing where hidden.
     `content_truth`, `reference_truth` (B, slots + 1, T/2, T/2) are what the losses know: the last channel is what
     the reference lacks, to which all of the reference answers. `semantic` (B) says that regions are things, not
-    chance. `target` and `grid` (B, depth, cells, cells, 12) are known where somebody knows them; `grid_known` (B).
+    chance. `view` is another view of the content's scene, `view_maps` what the networks are shown of it, `view_target`
+    what it should become, and `motion` (B, 2, 3) takes its places to the content's, both in [-1, 1], as `affine_grid`
+    has it. `target`, `view_target` and `grid` (B, depth, cells, cells, 12) are known where somebody knows them;
+    `grid_known` (B).
     """
 
     content: Tensor
@@ -77,7 +91,11 @@ class Batch:
     reference_maps: Tensor
     reference_truth: Tensor
     semantic: Tensor
+    view: Tensor
+    view_maps: Tensor
+    motion: Tensor
     target: Tensor | None = None
+    view_target: Tensor | None = None
     grid: Tensor | None = None
     grid_known: Tensor | None = None
 
@@ -86,14 +104,28 @@ class Batch:
         return replace(self, **{name: x.to(device) for name, x in moved.items()})
 
 
+@dataclass(frozen=True)
+class Scene:
+    """One sample as it is drawn: `pictures` (n, T, T, 3) uint8 and, of its division, `maps` (3, T/2, T/2, regions):
+    content, reference, and the second view of the content, from which `motion` (2, 3) leads to the first."""
+
+    pictures: np.ndarray
+    maps: np.ndarray
+    motion: np.ndarray
+    semantic: bool = False
+    grid: np.ndarray | None = None
+    grid_known: bool = False
+
+
 def joined(batches: list[Batch]) -> Batch:
     """One batch of several. The target that a sample lacks is its content, its grid zeros that count as unknown."""
 
     def all_of(name: str) -> Tensor:
         return torch.cat([getattr(b, name) for b in batches])
 
-    plain = [f.name for f in fields(Batch) if f.name not in ("target", "grid", "grid_known")]
+    plain = [f.name for f in fields(Batch) if f.name not in ("target", "view_target", "grid", "grid_known")]
     target = torch.cat([b.content if b.target is None else b.target for b in batches])
+    view_target = torch.cat([b.view if b.view_target is None else b.view_target for b in batches])
     grids = [b.grid for b in batches if b.grid is not None]
     grid = known = None
     if grids:
@@ -102,7 +134,8 @@ def joined(batches: list[Batch]) -> Batch:
         unknown = [torch.zeros_like(b.semantic) for b in batches]
         pairs = zip(batches, unknown, strict=True)
         known = torch.cat([none if b.grid_known is None else b.grid_known for b, none in pairs])
-    return Batch(**{name: all_of(name) for name in plain}, target=target, grid=grid, grid_known=known)
+    own = {name: all_of(name) for name in plain}
+    return Batch(**own, target=target, view_target=view_target, grid=grid, grid_known=known)
 
 
 def random_crop(rng: np.random.Generator, config: SampleConfig) -> Crop:
@@ -112,29 +145,14 @@ def random_crop(rng: np.random.Generator, config: SampleConfig) -> Crop:
     return Crop(left, top, width, height, bool(rng.random() < config.flip))
 
 
-def random_rule(rng: np.random.Generator, count: int) -> np.ndarray:
-    """Weights (count, 5) of a random division of pictures by place (x, y) and colour (r, g, b)."""
-    return rng.normal(0, 1, (count, 5)) * (1, 1.6, 1.2, 1.2, 1.2)
-
-
-def divide(image: np.ndarray, rule: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Soft maps (MAP_SIZE, MAP_SIZE, count) float32 by a rule: segments that follow place, colour and chance.
-
-    The same rule divides two pictures alike: what is low and dark in one meets what is low and dark in the other.
-    """
-    small = cv2.resize(image, (MAP_SIZE, MAP_SIZE), interpolation=cv2.INTER_AREA)
-    small = cv2.GaussianBlur(small, (0, 0), 2).astype(np.float32) / 255
-    y, x = np.mgrid[0:MAP_SIZE, 0:MAP_SIZE].astype(np.float32) / MAP_SIZE - 0.5
-    colour = (small - small.mean((0, 1))) / (small.std((0, 1)) + 0.1)
-    features = np.concatenate([3.5 * np.stack([x, y], -1), colour], -1)
-    noise = cv2.resize(
-        rng.normal(0, 0.8, (6, 6, len(rule))).astype(np.float32),
-        (MAP_SIZE, MAP_SIZE),
-        interpolation=cv2.INTER_CUBIC,
-    )
-    scores = 12 * (features @ rule.T.astype(np.float32) + noise.reshape(MAP_SIZE, MAP_SIZE, -1))
-    scores = np.exp(scores - scores.max(-1, keepdims=True))
-    return scores / scores.sum(-1, keepdims=True)
+def turned(crop: Crop, rng: np.random.Generator, config: SampleConfig) -> Crop:
+    """Another crop, as a camera has it that has turned and zoomed by at most `turn` and `zoom`."""
+    size = np.exp(rng.uniform(-config.zoom, config.zoom))
+    width, height = min(1.0, crop.width * size), min(1.0, crop.height * size)
+    right, down = rng.uniform(-config.turn, config.turn, 2)
+    left = crop.left + right * crop.width + (crop.width - width) / 2
+    top = crop.top + down * crop.height + (crop.height - height) / 2
+    return Crop(min(max(left, 0), 1 - width), min(max(top, 0), 1 - height), width, height, crop.mirrored)
 
 
 class Sampler(Chance):
@@ -159,55 +177,86 @@ class Sampler(Chance):
     def graded(self, count: int, local: float | None = None, shown: float | None = None) -> Batch:
         """`count` samples with exact targets. `local` and `shown` override the shares of the configuration."""
         local = self.config.local if local is None else local
-        pictures, maps, semantic = zip(*(self._two_crops() for _ in range(count)), strict=True)
-        crops, divisions = _images(pictures), _whole_maps(_maps(maps, self.slots))
+        scenes = [self._one_photo() for _ in range(count)]
+        pictures, divisions = (
+            _images([s.pictures for s in scenes]),
+            _whole_maps(_maps([s.maps for s in scenes], self.slots)),
+        )
         dials = random_grades((2, count, self.slots), self.config.grades, self.torch_rng)
         one_tone = torch.rand(2, count, 1, 1, generator=self.torch_rng) >= local
-        dials = torch.where(one_tone, dials[:, :, :1], dials)
-        content = grade_regions(crops[:, 0], divisions[:, 0], dials[0])
-        reference = grade_regions(crops[:, 1], divisions[:, 1], dials[1])
-        target = grade_regions(crops[:, 0], divisions[:, 0], dials[1])
-        return replace(self._batch(content, reference, divisions, torch.tensor(semantic), shown), target=target)
+        before, after = torch.where(one_tone, dials[:, :, :1], dials)
+        lights = (before, after, before)
+        given = [grade_regions(pictures[:, i], divisions[:, i], light) for i, light in enumerate(lights)]
+        target, view_target = (grade_regions(pictures[:, i], divisions[:, i], after) for i in (0, 2))
+        batch = self._batch(torch.stack(given, 1), divisions, scenes, shown)
+        return replace(batch, target=target, view_target=view_target)
 
     def taught(self, count: int, shown: float | None = None, regional: float | None = None) -> Batch:
         """`count` of the teacher's targets. `shown` and `regional` override the shares of the configuration."""
-        drawn = [self._target(self.config.taught_regions if regional is None else regional) for _ in range(count)]
-        pictures, maps, semantic, grids, known = zip(*drawn, strict=True)
-        images, divisions = _images(pictures), _maps(maps, self.slots)
-        content, regraded = self._regrade(images[:, 0])
-        grid, fits = torch.from_numpy(np.stack(grids)), torch.tensor(known) & ~regraded
-        batch = self._batch(content, images[:, 1], divisions, torch.tensor(semantic), shown)
-        return replace(batch, target=images[:, 2], grid=grid, grid_known=fits)
+        regional = self.config.taught_regions if regional is None else regional
+        scenes = [self._target(regional) for _ in range(count)]
+        images, divisions = _images([s.pictures for s in scenes]), _maps([s.maps for s in scenes], self.slots)
+        (content, view), regraded = self._regrade(images[:, 0], images[:, 2])
+        grid = torch.from_numpy(np.stack([s.grid for s in scenes if s.grid is not None]))
+        fits = torch.tensor([s.grid_known for s in scenes]) & ~regraded
+        batch = self._batch(torch.stack([content, images[:, 1], view], 1), divisions, scenes, shown)
+        return replace(batch, target=images[:, 3], view_target=images[:, 4], grid=grid, grid_known=fits)
 
     def unpaired(self, count: int, shown: float | None = None, labelled: float | None = None) -> Batch:
         """`count` samples of two photographs each. `shown` and `labelled` override shares of the configuration."""
         labelled = self.config.labelled if labelled is None else labelled
-        pictures, maps, semantic = zip(*(self._two_photos(labelled) for _ in range(count)), strict=True)
-        crops, divisions = _images(pictures), _maps(maps, self.slots)
-        (content, _), (reference, _) = (self._regrade(crops[:, i]) for i in range(2))
-        return self._batch(content, reference, divisions, torch.tensor(semantic), shown)
+        scenes = [self._two_photos(labelled) for _ in range(count)]
+        images, divisions = _images([s.pictures for s in scenes]), _maps([s.maps for s in scenes], self.slots)
+        (content, view), _ = self._regrade(images[:, 0], images[:, 2])
+        (reference,), _ = self._regrade(images[:, 1])
+        content, view = self._flatten(torch.stack([content, view], 1), divisions[:, ::2]).unbind(1)
+        return self._batch(torch.stack([content, reference, view], 1), divisions, scenes, shown)
 
-    def _batch(
-        self, content: Tensor, reference: Tensor, divisions: Tensor, semantic: Tensor, shown: float | None
-    ) -> Batch:
-        """Two pictures without a target, which of their regions lie in both, and which the networks are shown."""
-        shares = divisions.mean((3, 4))
-        both = (torch.minimum(shares[:, 0], shares[:, 1]) > PRESENT).float()[:, :, None, None]
-        ours, theirs = divisions[:, 0] * both, divisions[:, 1] * both
-        hidden = torch.rand(len(content), generator=self.torch_rng) >= (self.config.shown if shown is None else shown)
+    def _batch(self, pictures: Tensor, divisions: Tensor, scenes: list[Scene], shown: float | None) -> Batch:
+        """Contents, references and views (B, 3, 3, T, T) without a target, which of their regions (B, 3, slots, T/2,
+        T/2) lie in both, and which the networks are shown."""
+        semantic = torch.tensor([s.semantic for s in scenes])
+        area = divisions.mean((3, 4))
+        both = (torch.minimum(torch.maximum(area[:, 0], area[:, 2]), area[:, 1]) > PRESENT).float()[
+            :, None, :, None, None
+        ]
+        divisions = divisions * both
+        hidden = torch.rand(len(pictures), generator=self.torch_rng) >= (self.config.shown if shown is None else shown)
         nothing_known = (hidden & ~semantic)[:, None, None, None]  # a division by chance cannot be found out
-        ours_known, theirs_known = (x.masked_fill(nothing_known, 0.0) for x in (ours, theirs))
+        ours_known, theirs_known = (divisions[:, i].masked_fill(nothing_known, 0.0) for i in range(2))
         rest = 1 - ours_known.sum(1, keepdim=True)
-        ours, theirs = (self._soften(x.masked_fill(hidden[:, None, None, None], 0.0)) for x in (ours, theirs))
+        given = divisions.masked_fill(hidden[:, None, None, None, None], 0.0)
+        ours, theirs, views = (self._soften(given[:, i]) for i in range(3))
         return Batch(
-            content=content,
+            content=pictures[:, 0],
             content_maps=ours,
             content_truth=torch.cat([ours_known, rest.clamp_min(0)], 1),
-            reference=reference,
+            reference=pictures[:, 1],
             reference_maps=theirs,
             reference_truth=torch.cat([theirs_known, torch.ones_like(rest)], 1),
             semantic=semantic,
+            view=self._noisy(pictures[:, 2]),
+            view_maps=views,
+            motion=torch.from_numpy(np.stack([s.motion for s in scenes])),
         )
+
+    def _noisy(self, pictures: Tensor) -> Tensor:
+        """The pictures as a camera gives them, with noise of a random strength."""
+        strength = self.config.noise * torch.rand(len(pictures), 1, 1, 1, generator=self.torch_rng)
+        return (pictures + strength * torch.randn(pictures.shape, generator=self.torch_rng)).clamp(0, 1)
+
+    def _flatten(self, pictures: Tensor, divisions: Tensor) -> Tensor:
+        """Views (B, n, 3, T, T) of scenes, of some of which one region (B, n, slots, T/2, T/2) is painted flat."""
+        for scene in (torch.rand(len(pictures), generator=self.torch_rng) < self.config.flat).nonzero()[:, 0]:
+            areas = divisions[scene].mean((0, 2, 3))
+            if areas.sum() <= 0:
+                continue
+            region = int(torch.multinomial(areas, 1, generator=self.torch_rng))
+            colour = (self.rng.uniform(0, 1) + self.rng.normal(0, 0.1, 3)).clip(0, 1)
+            painted = F.interpolate(divisions[scene, :, region : region + 1], scale_factor=2, mode="bilinear")
+            paint = torch.tensor(colour, dtype=pictures.dtype)[:, None, None]
+            pictures[scene] = torch.lerp(pictures[scene], paint.expand_as(pictures[scene]), painted)
+        return pictures
 
     def _soften(self, maps: Tensor) -> Tensor:
         """The maps, or the maps with borders up to a tenth of the picture wide."""
@@ -215,31 +264,42 @@ class Sampler(Chance):
             return maps
         return box_blur(maps, int(self.rng.choice((3, 5, 9, 13))))
 
-    def _regrade(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """The pictures, some of them graded, and which are (B)."""
-        dials = random_grades((len(images),), self.config.grades, self.torch_rng)[..., None, None]
-        chosen = torch.rand(len(images), generator=self.torch_rng) < self.config.regraded
-        return torch.where(chosen[:, None, None, None], grade(images, dials), images), chosen
+    def _regrade(self, *images: Tensor) -> tuple[list[Tensor], Tensor]:
+        """The pictures (B, 3, T, T), those of a sample some of them graded, and which are (B)."""
+        count = len(images[0])
+        dials = random_grades((count,), self.config.grades, self.torch_rng)[..., None, None]
+        chosen = torch.rand(count, generator=self.torch_rng) < self.config.regraded
+        return [torch.where(chosen[:, None, None, None], grade(x, dials), x) for x in images], chosen
 
     def _pick(self, photos: list[Photo]) -> Photo:
         return photos[int(self.rng.integers(len(photos)))]
 
-    def _two_crops(self) -> tuple[np.ndarray, np.ndarray, bool]:
-        """Two crops (2, T, T, 3) of one photograph and its division in both (2, T/2, T/2, n)."""
+    def _crops(self) -> tuple[Crop, Crop, Crop]:
+        """Of a content, a reference, and of the content's second view."""
+        content, reference = (random_crop(self.rng, self.config) for _ in range(2))
+        return content, reference, turned(content, self.rng, self.config)
+
+    def _cut(self, of: Sequence[Crop], images: Sequence[np.ndarray], maps: Sequence[np.ndarray]) -> Scene:
+        """What crops show of content, reference and content again."""
+        order = (0, 1, 0)
+        pictures = np.stack([cut(images[i], c, self.size) for i, c in zip(order, of, strict=True)])
+        divisions = np.stack([cut(maps[i], c, self.size // 2) for i, c in zip(order, of, strict=True)])
+        return Scene(pictures, divisions, motion(of[0], of[2]))
+
+    def _one_photo(self) -> Scene:
+        """A photograph as content and as reference, and its division."""
         photo = self._pick(self.photos)
-        semantic = photo.labels is not None and self.rng.random() < 0.5
+        semantic = photo.labels is not None and bool(self.rng.random() < 0.5)
         if semantic and photo.labels is not None:
             maps = label_maps(photo.labels, self._classes(photo.labels, photo.labels))
         else:
             count = int(self.rng.integers(2, self.config.most_regions + 1))
             maps = divide(photo.image, random_rule(self.rng, count), self.rng)
-        crops = [random_crop(self.rng, self.config) for _ in range(2)]
-        pictures = np.stack([cut(photo.image, c, self.size) for c in crops])
-        return pictures, np.stack([cut(maps, c, self.size // 2) for c in crops]), semantic
+        return replace(self._cut(self._crops(), [photo.image] * 2, [maps] * 2), semantic=semantic)
 
-    def _two_photos(self, labelled: float) -> tuple[np.ndarray, np.ndarray, bool]:
-        """Crops (2, T, T, 3) of two photographs and the regions they share (2, T/2, T/2, n)."""
-        semantic = bool(self.labelled) and self.rng.random() < labelled
+    def _two_photos(self, labelled: float) -> Scene:
+        """Two photographs and the regions they share."""
+        semantic = bool(self.labelled) and bool(self.rng.random() < labelled)
         if semantic:
             pair = self._alike()
             labels = [p.labels for p in pair if p.labels is not None]
@@ -249,9 +309,7 @@ class Sampler(Chance):
             pair = [self._pick(self.photos) for _ in range(2)]
             rule = random_rule(self.rng, int(self.rng.integers(2, self.config.most_regions + 1)))
             maps = [divide(p.image, rule, self.rng) for p in pair]
-        crops = [random_crop(self.rng, self.config) for _ in range(2)]
-        pictures = np.stack([cut(p.image, c, self.size) for p, c in zip(pair, crops, strict=True)])
-        return pictures, np.stack([cut(m, c, self.size // 2) for m, c in zip(maps, crops, strict=True)]), semantic
+        return replace(self._cut(self._crops(), [p.image for p in pair], maps), semantic=semantic)
 
     def _alike(self) -> list[Photo]:
         """A labelled photograph and the one among a few others that shares most of its regions."""
@@ -259,22 +317,23 @@ class Sampler(Chance):
         shared = np.minimum(self.shares[others], self.shares[first]).sum(1)
         return [self.labelled[first], self.labelled[others[int(shared.argmax())]]]
 
-    def _target(self, regional: float) -> tuple[np.ndarray, np.ndarray, bool, np.ndarray, bool]:
-        """Content, style and target (3, T, T, 3), maps (2, T/2, T/2, n), the grid, and whether it still fits."""
-        semantic = bool(self.regional) and (not self.whole or self.rng.random() < regional)
+    def _target(self, regional: float) -> Scene:
+        """A pair and what the teacher made of it: the pictures of its target come last, in both views."""
+        semantic = bool(self.regional) and (not self.whole or bool(self.rng.random() < regional))
         pool = self.regional if semantic else self.whole
         target = pool[int(self.rng.integers(len(pool)))]
         assert target.grid is not None
-        crops = [random_crop(self.rng, self.config) for _ in range(2)]
+        content, reference, view = self._crops()
         if known := bool(self.rng.random() < 0.5):
-            crops[0] = Crop(0, 0, 1, 1, crops[0].mirrored)
+            content = Crop(0, 0, 1, 1, content.mirrored)
+            view = turned(content, self.rng, self.config)
         wanted = [i for i, name in enumerate(target.names) if name not in target.unmatched][: self.slots]
-        labels = (target.labels, target.style_labels)
-        maps = [cut(label_maps(x, wanted), c, self.size // 2) for x, c in zip(labels, crops, strict=True)]
-        sources = ((target.content, crops[0]), (target.style, crops[1]), (target.target, crops[0]))
-        pictures = np.stack([cut(image, crop, self.size) for image, crop in sources])
-        grid = target.grid[:, :, ::-1] if crops[0].mirrored else target.grid
-        return pictures, np.stack(maps), semantic, grid, known
+        maps = [label_maps(x, wanted) for x in (target.labels, target.style_labels)]
+        scene = self._cut((content, reference, view), (target.content, target.style), maps)
+        results = np.stack([cut(target.target, crop, self.size) for crop in (content, view)])
+        grid = target.grid[:, :, ::-1] if content.mirrored else target.grid
+        pictures = np.concatenate([scene.pictures, results])
+        return replace(scene, pictures=pictures, semantic=semantic, grid=grid, grid_known=known)
 
     def _classes(self, first: np.ndarray, second: np.ndarray) -> list[int]:
         """Labels that cover at least 1 % of both label images, at most one per slot."""
@@ -282,13 +341,13 @@ class Sampler(Chance):
         return [int(n) for n in np.argsort(-both)[: self.slots] if both[n] > 0.01 and n != UNKNOWN] or [0]
 
 
-def _images(pictures: tuple[np.ndarray, ...]) -> Tensor:
+def _images(pictures: Sequence[np.ndarray]) -> Tensor:
     """Groups of uint8 pictures as (B, n, 3, T, T) float in [0, 1]."""
     return torch.from_numpy(np.stack(pictures)).permute(0, 1, 4, 2, 3).float().div_(255)
 
 
-def _maps(maps: tuple[np.ndarray, ...], slots: int) -> Tensor:
-    """Pairs of divisions as (B, 2, slots, T/2, T/2), the slots beyond a division empty."""
+def _maps(maps: Sequence[np.ndarray], slots: int) -> Tensor:
+    """Groups of divisions as (B, n, slots, T/2, T/2), the slots beyond a division empty."""
     padded = [np.pad(m, ((0, 0),) * 3 + ((0, slots - m.shape[-1]),)) for m in maps]
     out = torch.from_numpy(np.stack(padded)).permute(0, 1, 4, 2, 3).contiguous().clamp_(0, 1)
     return out / out.sum(2, keepdim=True).clamp_min(1)

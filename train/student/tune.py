@@ -145,7 +145,7 @@ def example(frame: TuningFrame, reference: TuningFrame, look: Look, slots: int, 
     seen = Regions(np.stack(maps), tuple(shared)) if shown and maps else no_regions(size)
     return Example(
         content=_picture(frame.thumbnail),
-        maps=torch.from_numpy(assign(look, seen, slots)[0])[None],
+        maps=torch.from_numpy(assign(look, seen, slots).maps)[None],
         names=seen.names,
         style=_picture(reference.thumbnail),
         truth=_stacked([*maps, np.clip(rest, 0, 1)]),

@@ -13,6 +13,10 @@ from hueglass.options import AutoRegionOptions, FigureFile, ModelOptions, Motion
 class DriftOptions(ModelOptions, MotionOptions, AutoRegionOptions):
     """How scenes are restyled."""
 
+    offline: Annotated[
+        bool, typer.Option("--offline", help="As `video` restyles a clip of it; else as `live` shows it.")
+    ] = False
+
 
 def drift(
     scenes: Annotated[
@@ -36,5 +40,5 @@ def drift(
 
     bundle = options.open_bundle()
     looks = [find_look(name, bundle.manifest) for name in look or embedded_looks()[:LOOKS]]
-    measuring = Measuring(bundle, options.find_segmenter(bundle), options.smoothing)
+    measuring = Measuring(bundle, options.find_segmenter(bundle), options.steady(), offline=options.offline)
     evaluate_drift(scenes, looks, measuring, path, strips)

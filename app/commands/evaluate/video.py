@@ -34,5 +34,5 @@ def video(
 
     bundle = options.open_bundle()
     segmenter = options.find_segmenter(bundle)
-    measuring = Measuring(bundle, segmenter, options.smoothing, options.frames, options.rate, options.offline)
+    measuring = Measuring(bundle, segmenter, options.steady(), options.frames, options.rate, options.offline)
     evaluate_videos(clips, look or [], measuring, path)

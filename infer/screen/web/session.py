@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from hueglass.infer.errors import HueglassError, first_problem
 from hueglass.infer.scene.fade import FADE_SECONDS
 
-from .messages import RATE, Result, Thumbnail, read_thumbnail, result_message, thumbnail_bytes
+from .messages import RATE, Packing, Result, Thumbnail, read_thumbnail, thumbnail_bytes
 
 if TYPE_CHECKING:
     from starlette.types import Message
@@ -86,6 +86,7 @@ class Session:
         self._sending = asyncio.Lock()
         self._delivery: asyncio.Task[None] | None = None
         self._failure = ""
+        self._packing = Packing()
 
     async def run(self) -> None:
         """Serves the client until it goes, is refused or is dropped."""
@@ -141,7 +142,7 @@ class Session:
         await self._send_json({"type": "look", "name": wanted.name})
 
     def _hand_over(self, result: Result | HueglassError) -> None:
-        message = result_message(result) if isinstance(result, Result) else result
+        message = self._packing.message(result) if isinstance(result, Result) else result
         with suppress(RuntimeError):  # the loop has ended
             self._loop.call_soon_threadsafe(self._deliver, message)
 

@@ -54,13 +54,15 @@ class FrameTiming(NamedTuple):
 
 @dataclass
 class Meter:
-    """The timings of the last frames, not the frames: those are large."""
+    """The timings of the last frames, not the frames: those are large; and for how long the scene has been `known`."""
 
     timings: deque[FrameTiming] = field(default_factory=lambda: deque(maxlen=120))
+    known: float | None = None
 
     def add(self, shown: Shown, now: float) -> None:
         """A frame that is on the screen at `now`."""
         delay = 1000 * (now - shown.frame.time)
+        self.known = shown.known
         self.timings.append(FrameTiming(now, delay, shown.rendering, shown.prediction, shown.grid_age))
 
     def lines(self) -> list[str]:
@@ -75,4 +77,5 @@ class Meter:
             f"delay {middle.delay:.0f} ms (95 % below {late:.0f})",
             f"rendering {middle.rendering:.1f} ms, prediction {middle.prediction:.1f} ms",
             f"grid behind by {middle.grid_age:.0f} ms",
+            *([] if self.known is None else [f"scene known for {self.known:.0f} s"]),
         ]

@@ -286,7 +286,7 @@ def graph(name: str) -> bytes:
 
 
 BAD_BUNDLES: dict[str, tuple[dict[str, Callable[[], bytes] | None], str]] = {
-    "another format": ({MANIFEST: lambda: manifest(format=4)}, "bundle of format 4, this hueglass reads format 3"),
+    "another format": ({MANIFEST: lambda: manifest(format=3)}, "bundle of format 3, this hueglass reads format 4"),
     "another key": ({MANIFEST: lambda: manifest(**{"a\nb": 1})}, r"broken bundle: a\nb: "),
     "model's name": ({MANIFEST: lambda: manifest(model="a b")}, "broken bundle: model: "),
     "manifest text": ({MANIFEST: lambda: b"hello"}, "broken bundle: the file: "),

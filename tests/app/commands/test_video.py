@@ -87,7 +87,8 @@ def test_made_look_is_the_style(run: Callable, media: ModuleType, tmp_path: Path
         assert run("video", before, tmp_path / f"{value}.mp4", option, tmp_path / value).status == 0
     # Not equal to the bit: from the same pictures, libx264 with threads writes another file once in a thousand.
     styled, looked = (np.array(frames(tmp_path / name)) for name in ("ref.png.mp4", "a.look.mp4"))
-    assert distance(styled, looked) < 0.1
+    # And the encoder on one thread and on two differs in the sixth digit, which is a quarter of a level in the end.
+    assert distance(styled, looked) < 0.5
     assert distance(styled, np.array(frames(before))) > 3
 
 

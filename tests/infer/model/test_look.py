@@ -15,6 +15,7 @@ from hueglass.infer.model.bundle import ModelBundle
 from hueglass.infer.model.look import (
     MAX_REGIONS,
     Look,
+    Task,
     assign,
     embedded_looks,
     find_look,
@@ -24,12 +25,13 @@ from hueglass.infer.model.look import (
     unmatched,
     write_look,
 )
-from hueglass.infer.model.manifest import Manifest
+from hueglass.infer.model.manifest import FORMAT, Manifest
 from hueglass.infer.regions.masks import Mask, regions_of
 from hueglass.infer.regions.regions import Regions, no_regions
 from hueglass.infer.scene.stylizer import Stylizer
 
-MANIFEST = Manifest(format=3, model="a-model", thumbnail=64, slots=8, tones=3, code=16, depth=8, cells=16, graphs={})
+SIZES = {"thumbnail": 64, "slots": 8, "tones": 3, "code": 16, "depth": 8, "cells": 16, "remembered": 58}
+MANIFEST = Manifest(format=FORMAT, model="a-model", graphs={}, **SIZES)
 
 
 def look_of(*names: str) -> Look:
@@ -45,6 +47,10 @@ def regions_named(*names: str) -> Regions:
     owner = np.arange(size) * len(names) // size
     maps = np.stack([np.repeat((owner == i)[None].astype(np.float32), size, axis=0) for i in range(len(names))])
     return Regions(maps, names)
+
+
+def parts(task: Task) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
+    return task.maps, task.codes, task.names
 
 
 def code_at(maps: np.ndarray, codes: np.ndarray, region: np.ndarray) -> float:
@@ -101,7 +107,8 @@ def test_writing_to_a_wrong_place(tmp_path: Path) -> None:
 @pytest.mark.parametrize("order", [("sky", "ground"), ("ground", "sky")])
 def test_regions_are_matched_by_name(order: tuple[str, ...]) -> None:
     regions = regions_named(*order)
-    maps, codes = assign(look_of("sky", "ground"), regions, 8)
+    maps, codes, names = parts(assign(look_of("sky", "ground"), regions, 8))
+    assert names == order
     assert (maps.shape, codes.shape) == ((8, 32, 32), (8 + 3, 16))
     assert (maps.dtype, codes.dtype) == (np.float32, np.float32)
     for name, region in zip(regions.names, regions.maps, strict=True):
@@ -114,7 +121,8 @@ def test_regions_are_matched_by_name(order: tuple[str, ...]) -> None:
 def test_unknown_regions_are_left_to_the_tones() -> None:
     regions = regions_named("sky", "water", "ground", "person")
     look = look_of("ground", "sky")
-    maps, codes = assign(look, regions, 8)
+    maps, codes, names = parts(assign(look, regions, 8))
+    assert names == ("sky", "ground")
     expected = {"sky": 2, "ground": 1, "water": 0, "person": 0}
     for name, region in zip(regions.names, regions.maps, strict=True):
         assert code_at(maps, codes, region) == expected[name]
@@ -124,7 +132,8 @@ def test_unknown_regions_are_left_to_the_tones() -> None:
 
 @pytest.mark.parametrize("regions", [regions_named("1", "2", "3"), no_regions(32)], ids=["strange", "none"])
 def test_no_region_is_known(regions: Regions) -> None:
-    maps, codes = assign(look_of("sky", "ground"), regions, 8)
+    maps, codes, names = parts(assign(look_of("sky", "ground"), regions, 8))
+    assert names == ()
     assert maps.shape == (8, 32, 32)
     assert maps.max() == codes[:8].max() == 0
     np.testing.assert_array_equal(codes[8:, 5], [-1, -2, -3])
@@ -135,14 +144,16 @@ def test_more_regions_than_slots(count: int, strangers: int) -> None:
     """The first ones, which are the largest, keep their own light; all others are left to the tones."""
     names = [str(i) for i in range(count)]
     regions = regions_named(*names, *(f"stranger {i}" for i in range(strangers)))
-    maps, codes = assign(look_of(*names), regions, 8)
+    maps, codes, given = parts(assign(look_of(*names), regions, 8))
+    assert given == tuple(names[:8])
     for i, region in enumerate(regions.maps):
         assert code_at(maps, codes, region) == (i + 1 if i < min(count, 8) else 0)
 
 
 def test_one_slot() -> None:
     regions = regions_named("sky", "ground")
-    maps, codes = assign(look_of("sky", "ground"), regions, 1)
+    maps, codes, names = parts(assign(look_of("sky", "ground"), regions, 1))
+    assert names == ("sky",)
     np.testing.assert_array_equal(maps[0], regions.maps[0])
     np.testing.assert_array_equal(codes[:, 0], [1, -1, -2, -3])
 
@@ -209,7 +220,8 @@ def test_mixing_looks() -> None:
     np.testing.assert_allclose(mixed.shares, [1, 0.75, 0.25])
     assert mixed.codes.dtype == mixed.tones.dtype == mixed.shares.dtype == np.float32
     regions = regions_named("house", "sky", "person")
-    maps, codes = assign(mixed, regions, 8)
+    maps, codes, names = parts(assign(mixed, regions, 8))
+    assert names == ("house", "sky")
     np.testing.assert_allclose(maps[:2], regions.maps[:2] * np.float32([[[0.75]], [[1]]]))
     np.testing.assert_allclose(codes[:2, 0], [2, 1.25])
 

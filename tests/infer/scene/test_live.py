@@ -64,10 +64,12 @@ def test_a_look_changes_at_once_or_fades(bundle: ModelBundle, stylizer: Stylizer
 def test_fade(bundle: ModelBundle) -> None:
     a, b = (find_look(name, bundle.manifest) for name in embedded_looks()[:2])
     fade = Fade(a, b, 10.0, 2.0)
-    np.testing.assert_allclose(fade.at(11.0)[0].tones, (a.tones + b.tones) / 2, atol=1e-5)
-    assert fade.at(11.0)[1] is False
-    assert fade.at(12.0) == (b, True)
-    assert Fade(a, b, 10.0, 0.0).at(10.0) == (b, True)
+    assert [fade.way(now) for now in (9.0, 10.0, 11.0, 12.0, 13.0)] == [0, 0, 0.5, 1, 1]
+    np.testing.assert_allclose(fade.at(fade.way(11.0)).tones, (a.tones + b.tones) / 2, atol=1e-5)
+    assert fade.at(fade.way(12.0)) is b
+    at_once = Fade(a, b, 10.0, 0.0)
+    assert at_once.way(10.0) == 1
+    assert at_once.at(at_once.way(10.0)) is b
 
 
 def test_an_error_of_prediction_reaches_whoever_shows(stylizer: Stylizer) -> None:

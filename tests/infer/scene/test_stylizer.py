@@ -1,5 +1,7 @@
 """The stylizer: one way for every frame, whatever its size, with or without regions."""
 
+from itertools import pairwise
+
 import cv2
 import numpy as np
 import pytest
@@ -17,8 +19,10 @@ from hueglass.infer.regions.masks import Mask, regions_of
 from hueglass.infer.regions.region_smoother import RegionSmoother
 from hueglass.infer.regions.regions import Regions, confident
 from hueglass.infer.regions.strength import Strength
+from hueglass.infer.scene.memory import SceneMemory
 from hueglass.infer.scene.smoother import Smoother
 from hueglass.infer.scene.stylizer import Stylizer, StylizerSettings
+from hueglass.infer.smoothing import MEMORY, SECONDS, SECONDS_ALONE, Steadying
 
 WARM, COLD = (225, 130, 50), (50, 110, 220)
 
@@ -70,11 +74,15 @@ def test_regions_are_found_once_in_a_period_and_at_cuts(bundle: ModelBundle, loo
         return bundle.segmenter(thumbnail)
 
     street = picture_of_street(0, 0.0, 160, 120)
-    shots = [*(np.roll(street, 2 * i, 1) for i in range(5)), 255 - street[::-1], street]
-    stylizer = StylizerSettings(segmenter, region_period=0.2).stylizer(bundle, look)  # type: ignore[arg-type]
-    for index, (image, time) in enumerate(zip(shots, (0.0, 0.1, 0.19, 0.21, 0.3, 0.31, 0.0), strict=True)):
-        stylizer.predict(Frame(image, time, index))
-    assert seen == [0, 3, 5, 6]  # 5 is a cut, 6 goes back
+    times = (0.0, 0.1, 0.19, 0.21, 0.3, 0.31, 0.0)
+    # 5 is a cut, 6 goes back; a picture that turns is looked at twice as often.
+    for shift, wanted in ((0, [0, 3, 5, 6]), (2, [0, 2, 4, 5, 6])):
+        seen.clear()
+        shots = [*(np.roll(street, shift * i, 1) for i in range(5)), 255 - street[::-1], street]
+        stylizer = StylizerSettings(segmenter, region_period=0.2).stylizer(bundle, look)  # type: ignore[arg-type]
+        for index, (image, time) in enumerate(zip(shots, times, strict=True)):
+            stylizer.predict(Frame(image, time, index))
+        assert seen == wanted
 
 
 def test_time_index_and_duration_are_kept(bundle: ModelBundle, look: Look) -> None:
@@ -235,3 +243,57 @@ def test_a_step_that_may_wait_only_says_that_no_shot_begins(bundle: ModelBundle,
     cut = stylizer.step(Frame(255 - picture(seed=3)[::-1], 0.25, 3), not_before=0.4)
     assert cut is not None
     assert cut.fresh
+
+
+def test_video_remembers_its_scene_unless_told_otherwise(bundle: ModelBundle, look: Look) -> None:
+    remembering, settled, alone = (
+        StylizerSettings(steady=steady).stylizer(bundle, look)
+        for steady in (Steadying(), Steadying(30.0, 0.5), Steadying(None))
+    )
+    assert remembering.memory is not None
+    assert settled.memory is not None
+    assert alone.memory is None
+    assert [one.memory.seconds for one in (remembering, settled) if one.memory] == [MEMORY, 30.0]
+    assert remembering.memory.slots == bundle.manifest.slots
+    smoothers = [one.smoother for one in (remembering, settled, alone)]
+    assert [smoother and smoother.seconds for smoother in smoothers] == [SECONDS, 0.5, SECONDS_ALONE]
+    assert not Stylizer(bundle, look).memory
+
+
+def test_the_first_frame_of_a_shot_is_seen_by_itself_and_later_ones_with_what_was_seen(
+    bundle: ModelBundle, look: Look
+) -> None:
+    """Half as much is in the picture later: alone it would be taken for all there is."""
+    whole = picture_of_street(0, 0.0, 320, 240)
+    first, later = Frame(whole, 0.0, 0), Frame(np.ascontiguousarray(whole[:, :200]), 0.1, 1)
+    cut = Frame(255 - picture_of_street(1, 0.0, 320, 240)[::-1], 0.2, 2)
+    stylizer = Stylizer(bundle, look, memory=SceneMemory(bundle.manifest.slots))
+    plain = Stylizer(bundle, look)
+    np.testing.assert_array_equal(stylizer.predict(first), plain.predict(first))
+    assert np.abs(stylizer.predict(later) - plain.predict(later)).mean() > 1e-3
+    before = stylizer.memory
+    np.testing.assert_array_equal(stylizer.predict(cut), plain.predict(cut))
+    assert stylizer.memory is not before
+
+
+def test_a_look_that_fades_in_is_told_of_the_scene_and_never_jumps(bundle: ModelBundle) -> None:
+    """On a still street: from frame to frame a little, and at the end what the look would have made of it all along."""
+    old, new = (find_look(name, bundle.manifest) for name in ("golden-hour", "moonlight"))
+    image = picture_of_street(0, 0.0, 320, 240)
+    frames = [Frame(image, i / 10, i) for i in range(31)]
+    fading, all_along = (
+        Stylizer(bundle, look, segmenter=bundle.segmenter, memory=SceneMemory(bundle.manifest.slots))
+        for look in (old, new)
+    )
+    grids = [fading.predict(frame) for frame in frames[:10]]
+    fading.fade_to(new, seconds=1.0)
+    grids += [fading.predict(frame) for frame in frames[10:]]
+    wanted = [all_along.predict(frame) for frame in frames][-1]
+    assert fading.look is new
+    assert fading.memory is not None
+    assert fading.memory.recall(()) is not None
+    steps = [float(np.abs(b - a).mean()) for a, b in pairwise(grids)]
+    total = float(np.abs(grids[-1] - grids[0]).mean())
+    assert total > 0.05
+    assert max(steps) < 0.3 * total
+    assert float(np.abs(grids[-1] - wanted).mean()) < 0.1 * total

@@ -8,7 +8,7 @@ torch = pytest.importorskip("torch")
 from hueglass.infer.regions.regions import REGION_NAMES
 from hueglass.train.sampling import Crop, cut
 from hueglass.train.segmenter.lessons import Kind, Lesson
-from hueglass.train.segmenter.samples import SegmentSampleConfig, SegmentSampler, cut_maps, motion
+from hueglass.train.segmenter.samples import SegmentSampleConfig, SegmentSampler, cut_maps
 
 SKY, GROUND, PERSON = (REGION_NAMES.index(name) for name in ("sky", "ground", "person"))
 STILL = SegmentSampleConfig(smallest_crop=1, stretch=0, flip=0, graded=0, blur=0, noise=0, turn=0, zoom=0)
@@ -47,18 +47,6 @@ def test_maps_are_cut_between_their_pixels_as_a_picture_is_shrunk() -> None:
     seen = cut_maps(ramp, Crop(0.125, 0, 0.75, 1, False), 3)
     np.testing.assert_array_equal(seen[0, :, SKY], [20, 60, 100])
     np.testing.assert_array_equal(cut_maps(ramp, Crop(0.125, 0, 0.75, 1, True), 3)[0, :, SKY], [100, 60, 20])
-
-
-@pytest.mark.parametrize("mirrored", [(False, False), (True, False), (False, True), (True, True)])
-def test_motion_says_where_a_place_of_the_second_view_lies_in_the_first(mirrored: tuple[bool, bool]) -> None:
-    first = Crop(0.1, 0.2, 0.5, 0.6, mirrored[0])
-    second = Crop(0.3, 0.1, 0.4, 0.7, mirrored[1])
-    for x, y in ((0.25, 0.5), (0.9, 0.1)):
-        across = 1 - x if second.mirrored else x
-        in_picture = (second.left + across * second.width, second.top + y * second.height)
-        u, v = (in_picture[0] - first.left) / first.width, (in_picture[1] - first.top) / first.height
-        wanted = (2 * (1 - u if first.mirrored else u) - 1, 2 * v - 1)
-        np.testing.assert_allclose(motion(first, second) @ (2 * x - 1, 2 * y - 1, 1), wanted, atol=1e-6)
 
 
 def test_both_views_agree_on_what_both_show() -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ pytest.importorskip("tensorboard")
 from support.training import Killed, ignore, killed_at
 
 from hueglass.datasets.photos import Photo, street_photos
+from hueglass.datasets.region_labels import LabelStore, RegionLabel
 from hueglass.datasets.target_store import Store
 from hueglass.datasets.targets import Target, encode, read_targets
 from hueglass.infer.errors import HueglassError, UsageError
@@ -77,8 +79,8 @@ def test_losses_are_finite_and_everything_is_written(tmp_path: Path) -> None:
     seen: list[dict[str, float]] = []
     training = distill.run(settings(), tmp_path, None, lambda t, losses: seen.append(losses))
     assert training.step == len(seen) == 3
-    names = {"reconstruction", "teacher", "teacher_grid", "swd", "correspondence", "laplacian", "smooth"}
-    names |= {"smooth_depth", "out_of_range", "total"}
+    names = {"reconstruction", "teacher", "swd", "correspondence", "laplacian", "smooth"}
+    names |= {"smooth_depth", "out_of_range", "consistency", "halo", "total"}
     assert all(set(losses) == names for losses in seen)
     assert all(np.isfinite(list(losses.values())).all() for losses in seen)
     configured = {n: weight for n, weight in settings().losses.model_dump().items() if n in names}
@@ -90,15 +92,19 @@ def test_losses_are_finite_and_everything_is_written(tmp_path: Path) -> None:
     assert training.seconds > 0
 
 
-def test_steadiness_is_a_loss_where_it_has_a_weight(seen: Data) -> None:
-    shaken = settings(losses={"steadiness": 2.0})
-    training = distill.start(shaken, seen, torch.device("cpu"))
-    before = {name: value.clone() for name, value in weights(training).items()}
-    losses = distill.train_step(training, shaken, torch.device("cpu"))
-    assert losses["steadiness"] > 0
-    weighted = {**settings().losses.model_dump(), "steadiness": 2.0}
-    assert losses["total"] == pytest.approx(sum(weighted[n] * v for n, v in losses.items() if n != "total"), rel=1e-4)
-    assert any(not torch.equal(value, weights(training)[name]) for name, value in before.items())
+@pytest.mark.parametrize("name", ["consistency", "halo"])
+def test_consistency_and_halos_count_as_much_as_they_weigh(seen: Data, name: str) -> None:
+    """The same step with and without a weight of its own: the total differs by the loss, and so do the weights."""
+    totals, after = [], []
+    for weight in (0.0, 2.0):
+        config = settings(losses={name: weight}, batch={**FEW, "unpaired": 6})
+        training = distill.start(config, seen, torch.device("cpu"))
+        losses = distill.train_step(training, config, torch.device("cpu"))
+        assert losses[name] > 0
+        totals.append(losses["total"] - weight * losses[name])
+        after.append(weights(training))
+    assert totals[1] == pytest.approx(totals[0], rel=1e-4)
+    assert any(not torch.equal(value, after[1][key]) for key, value in after[0].items())
 
 
 def test_a_killed_training_goes_on_bit_for_bit(tmp_path: Path) -> None:
@@ -216,6 +222,18 @@ def test_a_training_can_start_from_a_checkpoint(tmp_path: Path, seen: Data) -> N
         distill.start(settings(start_from=str(tmp_path / "none")), seen, torch.device("cpu"))
 
 
+def test_a_training_can_go_on_with_finer_cells(tmp_path: Path, seen: Data) -> None:
+    torch.manual_seed(3)
+    student, encoder = new_networks(TINY)
+    save_weights(tmp_path, student, encoder, {})
+    finer = TINY.model_copy(update={"cells": 8})
+    config = settings(start_from=str(tmp_path), student=finer.model_dump(), losses={"teacher_grid": 0})
+    training = distill.start(config, seen, torch.device("cpu"))
+    assert training.student.config == finer
+    assert all(torch.equal(v, student.state_dict()[k]) for k, v in training.student.state_dict().items())
+    distill.train_step(training, config, torch.device("cpu"))
+
+
 def test_a_finer_grid_learns_without_the_teachers(seen: Data) -> None:
     """The teacher's grids are of its own size; its pictures teach any student."""
     finer = settings(student=TINY.model_copy(update={"cells": 8}).model_dump(), losses={"teacher_grid": 0})
@@ -319,6 +337,23 @@ def test_a_few_streets_give_something_to_train_on_and_something_to_watch(
     assert len(load_data(config, tmp_path)[1].photos) == 4
 
 
+def test_labels_that_teachers_made_come_with_their_photographs(tmp_path: Path) -> None:
+    """A training knows what is what in a photograph that nobody labelled by hand; nobody else is asked."""
+    (tmp_path / "data" / "photos").mkdir(parents=True)
+    maps = np.zeros((8, 16, 16), np.uint8)
+    maps[2] = 255
+    with LabelStore(tmp_path / "labels", {}) as store:
+        for n in range(12):
+            path = tmp_path / "data" / "photos" / f"{n}.png"
+            write_image(path, np.full((70, 90, 3), n, np.uint8))
+            store.add(RegionLabel(f"photos/{n}.png", sha256(path.read_bytes()).hexdigest(), maps))
+    for labels in (None, str(tmp_path / "labels")):
+        config = DataConfig(photos=["photos"], side=64, labels=labels)
+        photos = [photo for data in load_data(config, tmp_path / "data") for photo in data.photos]
+        assert len(photos) == 12
+        assert all((p.labels is None) if labels is None else bool((p.labels == 2).all()) for p in photos)
+
+
 def test_targets_are_held_out_by_their_content(tmp_path: Path, streets: list[Photo]) -> None:
     """One in twenty contents, whatever the style; those without a grid teach nothing here."""
     (tmp_path / "store").mkdir()
@@ -340,9 +375,10 @@ def test_the_weights_that_are_kept_are_the_best_so_far(tmp_path: Path, seen: Dat
     training = distill.start(config, seen, torch.device("cpu"))
     watched = held_out.HeldOut({}, {}, {})
     task = distill.task(lambda training: {}, watched)
+    rest = {"psnr_local": 20.0, "swd_shown": 4.0, "swd_hidden": 5.0, "drift": 1.5, "halo": 0.5}
     for step, score, kept in ((1, 20.0, 1), (2, 25.0, 2), (3, 24.0, 2), (4, 25.5, 4)):
         training.step = step
-        training.scores = {"psnr_global": score, "psnr_local": 20.0, "swd_shown": 4.0, "swd_hidden": 5.0}
+        training.scores = {"psnr_global": score, **rest}
         keep_best(training, task, config, tmp_path)
         assert load_weights(tmp_path)[2]["step"] == kept
-    assert training.best == held_out.selection(training.scores) == 36.5
+    assert training.best == held_out.selection(training.scores) == 34.5

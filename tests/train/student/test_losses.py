@@ -1,5 +1,6 @@
 """The student's losses: exact numbers where they are known, bounds where they are drawn, gradients everywhere."""
 
+import cv2
 import numpy as np
 import pytest
 
@@ -9,6 +10,7 @@ from skimage.color import rgb2lab
 from torch import Tensor
 
 from hueglass.train.colour import to_lab
+from hueglass.train.metrics import halo
 from hueglass.train.student.losses import (
     borders,
     box_blur,
@@ -18,6 +20,7 @@ from hueglass.train.student.losses import (
     reconstruction,
     sliced_wasserstein,
     smoothness,
+    unevenness,
 )
 
 MANY = 4096
@@ -237,3 +240,85 @@ def test_correspondence_is_the_log_of_the_attention_that_lands_in_the_right_regi
     perfect = torch.cat([halves(8, 4)], 1)
     alike = correspondence(perfect, halves(8, 4), halves(8, 2), style, known)
     assert float(alike) < 1e-2
+
+
+def scene(size: int = 128) -> tuple[Tensor, Tensor]:
+    """A noisy picture, and its left and right half as regions."""
+    noise = cv2.GaussianBlur(np.random.default_rng(5).random((size, size, 3), np.float32), (0, 0), 2)
+    noise = (noise - noise.min()) / (noise.max() - noise.min())
+    return torch.from_numpy(noise).permute(2, 0, 1)[None], halves(size, size // 2)
+
+
+def lights(image: Tensor) -> tuple[Tensor, Tensor]:
+    """Two lights, of which a quadratic map of colours is none the less exact."""
+    return 0.2 + 0.5 * image, 0.9 * image**2
+
+
+def reaching(image: Tensor, maps: Tensor, sigma: float) -> Tensor:
+    """The two lights, each in its own region, that reach into one another as far as a blur says."""
+    one, other = lights(image)
+    soft = torch.from_numpy(cv2.GaussianBlur(maps[0, 0].numpy(), (0, 0), sigma))
+    return soft * one + (1 - soft) * other
+
+
+EVEN = 1.5e-2
+"""The Charbonnier distance of what is the same is .001; a fit that is held to be small is never quite exact."""
+
+
+@pytest.mark.parametrize("contrast", [1.0, 0.25])
+def test_one_smooth_map_for_each_region_up_to_its_border_is_even(contrast: float) -> None:
+    """Quadratic in colours, linear in place; another one beyond the border. Of dull pictures as of bright ones."""
+    noise, maps = scene()
+    image = 0.5 + contrast * (noise - 0.5)
+    across = torch.linspace(-0.1, 0.1, 128).expand(1, 1, 128, 128)
+    one, other = lights(image)
+    for output in (image, one, other, 0.1 + 0.7 * image + across, torch.where(maps[:, :1] > 0, one, other)):
+        assert 1e-3 <= float(unevenness(output, image, maps)) < EVEN
+
+
+def test_a_band_along_a_border_that_keeps_its_colour_is_uneven() -> None:
+    """All of the picture becomes .2 brighter but for four columns on either side of the border: these are the band."""
+    image, maps = scene()
+    content = 0.8 * image
+    output = content + 0.2
+    output[..., 60:68] = content[..., 60:68]
+    assert float(unevenness(output, content, maps)) == pytest.approx(0.2, rel=0.1)
+    assert float(unevenness(output[..., :64], content[..., :64], maps[..., :64])) == 0  # one region, without a border
+
+
+def test_unevenness_falls_with_the_band_and_agrees_with_the_yardstick() -> None:
+    """The wider one light reaches into the other, the larger, as the metric in CIEDE2000 has it."""
+    image, maps = scene()
+    outputs = [reaching(image, maps, sigma) for sigma in (0.5, 1, 2, 4, 8)]
+    ours = [float(unevenness(output, image, maps)) for output in outputs]
+    pictures = [x[0].permute(1, 2, 0).numpy() for x in (image, *outputs)]
+    theirs = [halo(pictures[0], output, maps[0].numpy() > 0.5) for output in pictures[1:]]
+    assert ours == sorted(ours)
+    assert theirs == sorted(theirs)
+    assert ours[-1] > 5 * ours[0]
+
+
+def test_regions_too_small_to_have_an_inside_are_never_uneven() -> None:
+    image, _ = scene()
+    thin = torch.zeros(1, 2, 128, 128)
+    thin[:, 0, :, 57:71], thin[:, 1, 50:64, :20] = 1, 1
+    output = torch.rand(1, 3, 128, 128, requires_grad=True)
+    for maps in (thin, torch.zeros_like(thin), whole(128)):
+        loss = unevenness(output, image, maps)
+        loss.backward()
+        assert float(loss.detach()) == 0
+    assert output.grad is not None
+    assert not bool(output.grad.any())
+
+
+def test_unevenness_moves_the_band_alone_towards_what_the_inside_says() -> None:
+    """The answer is not to be had by spoiling the inside."""
+    image, maps = scene()
+    output = (image + 0.2).detach()
+    output[..., 60:68] -= 0.2
+    output.requires_grad_()
+    unevenness(output, image, maps).backward()
+    assert output.grad is not None
+    assert float(output.grad[..., 60:68].max()) < 0  # brighter is better
+    assert not bool(output.grad[..., :56].any())
+    assert not bool(output.grad[..., 72:].any())

@@ -1,5 +1,7 @@
 """What a training step is given: exact targets, regions that belong together, and chance that can be replayed."""
 
+from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -7,6 +9,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+import torch.nn.functional as F
 from torch import Tensor
 
 from hueglass.datasets.masks import UNKNOWN
@@ -14,15 +17,14 @@ from hueglass.datasets.photos import Photo, street_photos
 from hueglass.datasets.targets import Target
 from hueglass.infer.regions.regions import REGION_NAMES
 from hueglass.train.sampling import Crop, cut, shares_of
+from hueglass.train.student.divisions import MAP_SIZE, divide, random_rule
 from hueglass.train.student.samples import (
-    MAP_SIZE,
     Batch,
     SampleConfig,
     Sampler,
-    divide,
     joined,
     random_crop,
-    random_rule,
+    turned,
 )
 
 SIZE, SLOTS, COUNT = 64, 8, 6
@@ -72,21 +74,24 @@ def assert_same(first: Batch, second: Batch) -> None:
 
 
 def assert_well_formed(batch: Batch, size: int = SIZE) -> None:
-    for picture in (batch.content, batch.reference):
+    for picture in (batch.content, batch.reference, batch.view):
         assert picture.shape == (COUNT, 3, size, size)
         assert picture.dtype == torch.float32
         assert 0 <= float(picture.min()) < float(picture.max()) <= 1
         assert float(picture.flatten(1).std(1).min()) > 0.01
-    for maps in (batch.content_maps, batch.reference_maps):
+    for maps in (batch.content_maps, batch.reference_maps, batch.view_maps):
         assert maps.shape == (COUNT, SLOTS, size // 2, size // 2)
     for maps in (batch.content_truth, batch.reference_truth):
         assert maps.shape == (COUNT, SLOTS + 1, size // 2, size // 2)
-    for maps in (batch.content_maps, batch.reference_maps, batch.content_truth, batch.reference_truth[:, :-1]):
+    shown = (batch.content_maps, batch.reference_maps, batch.view_maps)
+    for maps in (*shown, batch.content_truth, batch.reference_truth[:, :-1]):
         assert float(maps.min()) >= 0
         assert float(maps.sum(1).max()) <= 1 + 1e-4
     np.testing.assert_allclose(batch.content_truth.sum(1).numpy(), 1, atol=1e-4)
     np.testing.assert_array_equal(batch.reference_truth[:, -1].numpy(), 1)
     assert batch.semantic.shape == (COUNT,)
+    assert batch.motion.shape == (COUNT, 2, 3)
+    assert batch.motion.dtype == torch.float32
 
 
 def test_streets_are_labelled(streets: list[Photo]) -> None:
@@ -101,21 +106,23 @@ def test_streets_are_labelled(streets: list[Photo]) -> None:
 def test_graded_samples_are_well_formed(sampler: Sampler, shares: tuple[float | None, float | None]) -> None:
     batch = sampler.graded(COUNT, *shares)
     assert_well_formed(batch)
-    assert batch.target is not None
-    assert batch.target.shape == batch.content.shape
-    assert 0 <= float(batch.target.min()) < float(batch.target.max()) <= 1
-    assert float((batch.target - batch.content).abs().mean()) > 0.02
+    for target, picture in ((batch.target, batch.content), (batch.view_target, batch.view)):
+        assert target is not None
+        assert target.shape == picture.shape
+        assert 0 <= float(target.min()) < float(target.max()) <= 1
+        assert float((target - picture).abs().mean()) > 0.02
 
 
 def test_unpaired_samples_have_no_target(sampler: Sampler) -> None:
     batch = sampler.unpaired(COUNT)
     assert_well_formed(batch)
     assert batch.target is None
+    assert batch.view_target is None
 
 
 def test_of_hidden_regions_the_networks_are_shown_nothing(sampler: Sampler) -> None:
     batch = sampler.graded(16, shown=0.0)
-    for maps in (batch.content_maps, batch.reference_maps):
+    for maps in (batch.content_maps, batch.reference_maps, batch.view_maps):
         assert float(maps.abs().max()) == 0
     assert 0 < int(batch.semantic.sum()) < 16
     known = batch.content_truth[:, :-1].mean((1, 2, 3))
@@ -169,6 +176,8 @@ def test_taught_samples_are_the_targets_cut_alike(streets: list[Photo], targets:
     assert_well_formed(batch)
     assert batch.target is not None
     np.testing.assert_array_equal(batch.target.numpy(), batch.content.flip(1).numpy())
+    assert batch.view_target is not None
+    assert float((batch.view_target - batch.view.flip(1)).abs().max()) < 6 * sampler.config.noise
     assert bool(batch.semantic.all())
 
 
@@ -213,6 +222,13 @@ def test_batches_are_joined_in_order(streets: list[Photo], targets: list[Target]
     assert graded.target is not None
     np.testing.assert_array_equal(batch.target[:2].numpy(), graded.target.numpy())
     np.testing.assert_array_equal(batch.target[2:5].numpy(), free.content.numpy())
+    for name in ("view", "view_maps", "motion"):
+        parts = [getattr(x, name).numpy() for x in (graded, free, taught)]
+        np.testing.assert_array_equal(getattr(batch, name).numpy(), np.concatenate(parts))
+    assert batch.view_target is not None
+    assert graded.view_target is not None
+    np.testing.assert_array_equal(batch.view_target[:2].numpy(), graded.view_target.numpy())
+    np.testing.assert_array_equal(batch.view_target[2:5].numpy(), free.view.numpy())
     assert batch.grid is not None
     assert batch.grid_known is not None
     assert float(batch.grid[:5].abs().max()) == 0
@@ -388,3 +404,135 @@ def test_crops_lie_in_the_picture_and_keep_enough_of_it() -> None:
     assert 0.35 < np.mean([c.mirrored for c in crops]) < 0.65
     assert not any(a == b for a, b in pairwise(crops))
     assert not any(random_crop(rng, SampleConfig(flip=0)).mirrored for _ in range(50))
+
+
+KINDS: dict[str, Callable[[Sampler], Batch]] = {
+    "graded as a whole": lambda sampler: sampler.graded(12, local=0.0),
+    "graded by region": lambda sampler: sampler.graded(12, local=1.0, shown=1.0),
+    "taught": lambda sampler: sampler.taught(12),
+    "unpaired": lambda sampler: sampler.unpaired(12),
+}
+STEADY = SampleConfig(noise=0, soft=0, flat=0)
+
+
+@pytest.fixture
+def views(streets: list[Photo], targets: list[Target]) -> Callable[..., Batch]:
+    """Draws a batch of a kind, with a configuration that differs from STEADY in what is given."""
+
+    def draw(kind: str, **changes: float) -> Batch:
+        config = STEADY.model_copy(update=changes)
+        return KINDS[kind](Sampler(config, streets, targets, SIZE, SLOTS, seed=11))
+
+    return draw
+
+
+def where_both(batch: Batch, content: Tensor, view: Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """Of every sample the same places in both, (n, channels) of the content and of the view: what both show."""
+    places = F.affine_grid(batch.motion, list(view.shape), align_corners=False)
+    inside = (places.abs() < 0.95).all(-1)
+    assert 0.05 < float(inside.float().mean()) < 1
+    moved = F.grid_sample(content, places, align_corners=False)
+    ours, theirs = (x.permute(0, 2, 3, 1)[inside].numpy() for x in (moved, view))
+    return ours, theirs
+
+
+def elsewhere(batch: Batch, content: Tensor, view: Tensor) -> float:
+    """How far both are from one another where the motion of another sample leads."""
+    ours, theirs = where_both(replace(batch, motion=batch.motion.flip(0)), content, view)
+    return float(np.abs(ours - theirs).mean())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("changes", [{"regraded": 0.0}, {"regraded": 1.0}, {"regraded": 1.0, "flat": 1.0}])
+def test_the_second_view_shows_the_same_in_the_same_light(
+    views: Callable[..., Batch], kind: str, changes: dict[str, float]
+) -> None:
+    """Where its places lead to in the content, but for what two ways of shrinking make of edges."""
+    batch = views(kind, **changes)
+    ours, theirs = where_both(batch, batch.content, batch.view)
+    assert np.abs(ours - theirs).mean() < 0.04
+    assert np.abs(np.median(ours - theirs, 0)).max() < 0.002
+    assert elsewhere(batch, batch.content, batch.view) > 2 * np.abs(ours - theirs).mean()
+    if batch.target is not None:
+        assert batch.view_target is not None
+        ours, theirs = where_both(batch, batch.target, batch.view_target)
+        assert np.abs(ours - theirs).mean() < 0.04
+        assert np.abs(np.median(ours - theirs, 0)).max() < 0.002
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_regions_of_the_second_view_lie_where_the_contents_lie(views: Callable[..., Batch], kind: str) -> None:
+    batch = views(kind, shown=1.0)
+    ours, theirs = where_both(batch, batch.content_maps, batch.view_maps)
+    assert float(batch.view_maps.mean()) > 0.02
+    assert np.abs(ours - theirs).mean() < 0.02
+    assert elsewhere(batch, batch.content_maps, batch.view_maps) > 5 * np.abs(ours - theirs).mean()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("changes", [{"regraded": 0.0}, {"regraded": 1.0, "flat": 1.0}])
+def test_a_camera_that_neither_turns_nor_zooms_sees_the_same(
+    views: Callable[..., Batch], kind: str, changes: dict[str, float]
+) -> None:
+    batch = views(kind, turn=0.0, zoom=0.0, **changes)
+    np.testing.assert_array_equal(batch.view.numpy(), batch.content.numpy())
+    np.testing.assert_array_equal(batch.view_maps.numpy(), batch.content_maps.numpy())
+    np.testing.assert_allclose(batch.motion.numpy(), np.eye(2, 3)[None].repeat(12, 0), atol=1e-6)
+    if batch.target is not None:
+        assert batch.view_target is not None
+        np.testing.assert_array_equal(batch.view_target.numpy(), batch.target.numpy())
+
+
+def test_second_views_are_moved_and_zoomed_by_no_more_than_they_may() -> None:
+    rng, config = np.random.default_rng(5), SampleConfig(turn=0.3, zoom=0.2, smallest_crop=0.3)
+    shifts, sizes = [], []
+    for _ in range(300):
+        first = random_crop(rng, config)
+        second = turned(first, rng, config)
+        assert second.mirrored == first.mirrored
+        assert min(second.left, second.top) >= 0
+        assert max(second.left + second.width, second.top + second.height) <= 1 + 1e-12
+        middles = [c.left + c.width / 2 for c in (first, second)]
+        assert abs(middles[1] - middles[0]) <= 0.3 * first.width + max(0, second.width - first.width) / 2 + 1e-9
+        shifts.append(abs(middles[1] - middles[0]) / first.width)
+        sizes.append(np.log(second.width / first.width))
+    assert max(shifts) > 0.25
+    assert np.abs(sizes).max() <= 0.2 + 1e-9
+    assert min(sizes) < -0.15 < 0.15 < max(sizes)
+
+
+def test_noise_is_in_the_second_view_alone_as_strong_as_it_may_be_and_in_range(views: Callable[..., Batch]) -> None:
+    """Of one light and one place: what differs is the noise."""
+    batch = views("unpaired", turn=0.0, zoom=0.0, noise=0.1, regraded=0.0)
+    strength = (batch.view - batch.content).flatten(1).std(1)
+    assert 0.05 < float(strength.max()) < 0.1
+    assert float(strength.min()) < 0.05
+    assert float(batch.view.min()) >= 0
+    assert float(batch.view.max()) <= 1
+    clean = views("unpaired", turn=0.0, zoom=0.0, noise=0.0, regraded=0.0)
+    np.testing.assert_array_equal(clean.content.numpy(), batch.content.numpy())
+
+
+def test_one_region_is_painted_in_one_colour_in_both_views(streets: list[Photo]) -> None:
+    """Of labelled streets, which have grain and texture everywhere; the others stay as they were."""
+    config = STEADY.model_copy(update={"flat": 1.0, "regraded": 0.0, "smallest_crop": 0.8, "turn": 0.2, "zoom": 0.1})
+    batch, plain = (
+        Sampler(c, streets, [], SIZE, SLOTS, seed=4).unpaired(12, shown=1.0, labelled=1.0)
+        for c in (config, config.model_copy(update={"flat": 0.0}))
+    )
+    np.testing.assert_array_equal(batch.content_maps.numpy(), plain.content_maps.numpy())
+    found = 0
+    for b in range(12):
+        insides = [interior(maps)[b] for maps in (batch.content_maps, batch.view_maps)]
+        flat = 0
+        for pixels, others in zip(*insides, strict=True):
+            ours, theirs = batch.content[b][:, pixels], batch.view[b][:, others]
+            if min(ours.shape[1], theirs.shape[1]) > 60 and float(ours.std(1).max()) < 1e-4:
+                assert float(theirs.std(1).max()) < 1e-4
+                np.testing.assert_allclose(ours.mean(1).numpy(), theirs.mean(1).numpy(), atol=1e-5)
+                flat += 1
+        assert flat <= 1
+        assert not torch.equal(plain.content[b], batch.content[b])
+        found += flat
+    assert found >= 6
+    np.testing.assert_array_equal(batch.reference.numpy(), plain.reference.numpy())

@@ -40,29 +40,37 @@ export class Networks {
     return [this.manifest.depth, this.manifest.cells, this.manifest.cells, 12];
   }
 
-  /** The regions that a thumbnail of size x size x 3 bytes shows, as far as they are sure. */
+  /** The regions that a thumbnail of size x size x 3 bytes shows. */
   async segment(thumbnail) {
     if (this.segmenter === undefined) return NO_REGIONS;
     const { maps } = await this.segmenter.run({ thumbnail: this.#planar(thumbnail) });
-    return confident(named(maps.data, this.manifest.regions));
+    return named(maps.data, this.manifest.regions);
   }
 
-  /** Coefficients (Float32Array, C order) for a thumbnail of size x size x 3 bytes, its regions, and a look. */
-  async predict(thumbnail, regions, look) {
-    const { maps, codes } = assign(look, regions, this.manifest);
-    const { coefficients } = await this.student.run({
+  /**
+   * {coefficients, sums, names} for a thumbnail of size x size x 3 bytes, its regions, and a look: the first two
+   * Float32Arrays in C order, `names` of the regions that the look knows. `recall` gives what is known of the scene around
+   * regions of such names, as sums; null: nothing.
+   */
+  async predict(thumbnail, regions, look, recall = () => null) {
+    const { maps, codes, names } = assign(look, regions, this.manifest);
+    const { slots, tones, code, remembered } = this.manifest;
+    const rows = slots + tones + 1;
+    const told = recall(names) ?? new Float32Array(rows * remembered);
+    const { coefficients, sums } = await this.student.run({
       thumbnail: this.#planar(thumbnail),
       regions: this.#slots(maps),
-      codes: new ort.Tensor("float32", codes, [1, codes.length / this.manifest.code, this.manifest.code]),
+      codes: new ort.Tensor("float32", codes, [1, codes.length / code, code]),
+      memory: new ort.Tensor("float32", told, [1, rows, remembered]),
     });
-    return coefficients.data;
+    return { coefficients: coefficients.data, sums: sums.data, names };
   }
 
   /** The look of a reference photograph, from its thumbnail; loads the encoder when it is first needed. */
   async encode(thumbnail) {
     this.encoder ??= await this.#session("look_encoder.onnx");
     const { slots, code } = this.manifest;
-    const found = this.segmenter === undefined ? NO_REGIONS : present(await this.segment(thumbnail));
+    const found = this.segmenter === undefined ? NO_REGIONS : present(confident(await this.segment(thumbnail)));
     const names = found.names.slice(0, slots);
     const maps = new Float32Array(slots * this.#mapPixels);
     maps.set(found.maps.subarray(0, names.length * this.#mapPixels));

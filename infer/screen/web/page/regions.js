@@ -5,6 +5,7 @@
 // pixel. A look is {tones, codes, names, shares}: `tones` belong to the whole reference, `codes` to its regions, of which
 // `shares` say how much takes them.
 
+import { warped } from "./homography.js";
 import { blend } from "./smoother.js";
 
 const PRESENT = 0.01;
@@ -13,6 +14,7 @@ const [ENTERS, LEAVES] = [0.015, 0.005];
 const LEAST_NAMED = 0.1;
 const FADED = 1e-3;
 const NOTHING = 1e-6;
+const WHOLE = 0.999;
 const MAX_REGIONS = 64;
 
 /** Where nothing is known of the picture. */
@@ -49,18 +51,35 @@ export class RegionSmoother {
     this.average = null;
   }
 
+  /** The regions as they are after the picture has moved by a homography of places in [-1, 1] (see light.js). */
+  move(moved) {
+    if (this.average !== null && this.names.length) {
+      const side = Math.sqrt(this.known.length);
+      this.average = warped(this.average, side, moved, side, true);
+      this.known = warped(this.known, side, moved, side);
+    }
+    return this.#shown();
+  }
+
+  #shown() {
+    return this.average === null ? NO_REGIONS : faded({ maps: this.average, names: this.names }, this.presence);
+  }
+
   /** The regions that are there at `time` seconds, smoothed; `fresh` at the start of a shot. */
   update({ maps, names }, time, fresh = false) {
     let weight = 1;
     if (this.average === null || fresh || time < this.time) {
       this.average = maps.slice();
+      this.names = names;
       this.there = names.map(() => false);
       this.presence = names.map(() => 0);
     } else {
       weight = this.seconds ? 1 - Math.exp((this.time - time) / this.seconds) : 1;
-      this.average = blend(this.average, maps, weight).map((value) => (value > NOTHING ? value : 0));
+      const comes = (value, i) => (this.known[i % this.known.length] < WHOLE ? maps[i] : value); // into the picture
+      this.average = blend(this.average.map(comes), maps, weight).map((value) => (value > NOTHING ? value : 0));
     }
     this.time = time;
+    this.known = new Float32Array(maps.length / names.length).fill(1);
     const wide = shares(this.average, maps.length / names.length);
     this.there = wide.map((share, i) => share > (this.there[i] ? LEAVES : ENTERS));
     this.presence = this.presence.map((value, i) => {
@@ -68,7 +87,7 @@ export class RegionSmoother {
       const next = Math.fround(value + Math.fround(weight) * (goal - value));
       return Math.abs(next - goal) < FADED ? goal : next;
     });
-    return faded({ maps: this.average, names }, this.presence);
+    return this.#shown();
   }
 }
 
@@ -97,8 +116,8 @@ function faded(regions, presence) {
 }
 
 /**
- * What the student of a manifest is given: the maps of the frame's regions that the look knows, one a slot, and the
- * look's codes and tones. The student finds tones for whatever lies in no slot.
+ * What the student of a manifest is given: the maps of the frame's regions that the look knows, one a slot, the look's
+ * codes and tones, and the names of those regions. The student finds tones for whatever lies in no slot.
  */
 export function assign(look, regions, { slots, code, thumbnail }) {
   const pixels = (thumbnail / 2) ** 2;
@@ -111,7 +130,7 @@ export function assign(look, regions, { slots, code, thumbnail }) {
     codes.set(look.codes.subarray(own * code, (own + 1) * code), slot * code);
   });
   codes.set(look.tones, slots * code);
-  return { maps, codes };
+  return { maps, codes, names: known.slice(0, slots).map(([i]) => regions.names[i]) };
 }
 
 /** A look on the way from `a` (weight 0) to `b` (weight 1); `code` is how many numbers a region has. */

@@ -3,8 +3,11 @@
 // After start() a lost connection is taken up again, with the look that was chosen; onTrouble says so, and says "" when
 // all is well again.
 
+import { halfFloats } from "./smoother.js";
+
 const SILENCE = 5000;     // milliseconds after which an answer is no longer expected
 const SILENT = "The server does not answer. Start `hueglass serve` and open the link that it prints.";
+const STEP = 1 / 256;     // of coefficients, as the server rounds them (infer/screen/web/messages.py)
 const UPLOAD_SIDE = 2048; // a reference photo is sent no larger than this: the network sees far fewer pixels
 
 export class ServerPredictor {
@@ -21,6 +24,7 @@ export class ServerPredictor {
   #look = null;
   #troubled = false; // the server said that it cannot predict
   #sizes = null;     // {size, grid} of the hello
+  #packing = null;   // what of the connection's grids is kept, and when the last one is unpacked
 
   // `url`: where the server's page is.
   constructor(url) {
@@ -84,13 +88,14 @@ export class ServerPredictor {
       let greeted = false;
       const late = setTimeout(() => socket.close(), 2 * SILENCE);
       socket.onmessage = ({ data }) => {
-        if (typeof data !== "string") return this.#receiveGrid(data);
+        if (typeof data !== "string") return void this.#receiveGrid(data);
         const message = JSON.parse(data);
         if (message.type !== "hello") return this.#receiveText(message);
         clearTimeout(late);
         greeted = true;
         this.#pause = 500;
         this.#sizes = { size: message.size, grid: message.grid };
+        this.#packing = { steps: new Int16Array(message.grid.reduce((a, b) => a * b)), last: Promise.resolve() };
         resolve(message);
       };
       socket.onclose = ({ reason }) => {
@@ -102,15 +107,19 @@ export class ServerPredictor {
     });
   }
 
-  #receiveGrid(data) {
-    const numbers = this.#sizes ? this.#sizes.grid.reduce((a, b) => a * b) : 0;
+  async #receiveGrid(data) {
     const head = new DataView(data);
-    if (data.byteLength !== 8 + numbers * 2 || head.getUint32(0, true) !== this.#asked?.sequence) return;
+    const sequence = head.getUint32(0, true);
+    const packing = this.#packing;
+    packing.last = packing.last.then(() => unpacked(data.slice(8), this.#sizes.grid, packing));
+    const grid = await packing.last.catch(() => null);
+    if (packing !== this.#packing || sequence !== this.#asked?.sequence) return;
+    if (grid === null) return this.#expire();
     const { time } = this.#asked;
     this.#asked = null;
     if (this.#troubled) this.onTrouble("");
     this.#troubled = false;
-    this.onGrid(new Uint16Array(data, 8), { time, milliseconds: head.getUint32(4, true) / 1000 });
+    this.onGrid(grid, { time, milliseconds: head.getUint32(4, true) / 1000 });
   }
 
   #receiveText(message) {
@@ -177,6 +186,25 @@ export class ServerPredictor {
     this.#asked = null;
     for (const { resolve } of this.#answers.splice(0)) resolve(); // asked for again with the next connection
   }
+}
+
+// Half floats (Uint16Array) of a grid of that shape: see `Packing` there. Of the packing the steps become this grid's.
+async function unpacked(message, [depth, height, width, entries], { steps }) {
+  const whole = new Blob([message.slice(1)]).stream().pipeThrough(new DecompressionStream("deflate"));
+  const bytes = new Uint8Array(await new Response(whole).arrayBuffer());
+  if (bytes.length !== 2 * steps.length) throw new Error("a grid of another size");
+  const alone = new Uint8Array(message)[0] === 0;
+  const plane = height * width;
+  const grid = new Float32Array(steps.length);
+  for (let at = 0; at < steps.length; at++) {
+    const zigzag = bytes[at] | (bytes[steps.length + at] << 8);
+    const [map, p] = [Math.floor(at / plane), at % plane]; // an entry at a depth
+    const [x, y] = [p % width, Math.floor(p / width)];
+    const expected = (x ? steps[at - 1] : 0) + (y ? steps[at - width] : 0) - (x && y ? steps[at - width - 1] : 0);
+    steps[at] = (alone ? expected : steps[at]) + ((zigzag >> 1) ^ -(zigzag & 1));
+    grid[((map % depth) * plane + p) * entries + Math.floor(map / depth)] = steps[at] * STEP;
+  }
+  return halfFloats(grid);
 }
 
 // The photo as the server takes it: JPEG, PNG or WebP of a sensible size, turned as its camera was held.

@@ -2,7 +2,7 @@
 // infer/scene/smoother.py and infer/scene/scene_cut.py, whose comments say why. Plain functions and classes: they run in
 // a worker and in node alike.
 
-export const SECONDS = 0.35;
+const SECONDS = 0.1;
 const FAR = 0.05;
 const THRESHOLD = 0.5;
 const SIZE = 32;
@@ -80,16 +80,16 @@ function distance(before, after) {
   return Math.sqrt(structure * changed);
 }
 
-/** SIZE x SIZE x 3 whole levels: the mean over the exact area of each pixel. */
-function areaAverage(thumbnail, size) {
-  const shares = sharesOf(size, SIZE);
-  const sums = new Float64Array(SIZE * SIZE * 3);
+/** `small` x `small` x 3 whole levels: the mean over the exact area of each pixel. */
+export function areaAverage(thumbnail, size, small = SIZE) {
+  const shares = sharesOf(size, small);
+  const sums = new Float64Array(small * small * 3);
   for (let y = 0; y < size; y++) {
     for (let x = 0; x < size; x++) {
       const from = 3 * (y * size + x);
       for (const [row, high] of shares[y]) {
         for (const [column, wide] of shares[x]) {
-          const to = 3 * (row * SIZE + column);
+          const to = 3 * (row * small + column);
           for (let c = 0; c < 3; c++) sums[to + c] += high * wide * thumbnail[from + c];
         }
       }

@@ -1,18 +1,23 @@
 // The worker of LocalPredictor: everything between a thumbnail and a smoothed grid, off the thread that draws.
 // It is sent {id, call, given} and answers {id, value} or {id, error}, in the order of the calls.
 
+import { SceneMemory } from "./memory.js";
 import { fetched, Networks } from "./networks.js";
 import { readPhoto } from "./photo.js";
-import { mixed, NO_REGIONS, RegionSmoother } from "./regions.js";
-import { CutDetector, halfFloats, SECONDS, Smoother } from "./smoother.js";
+import { confident, mixed, NO_REGIONS, RegionSmoother } from "./regions.js";
+import { blend, CutDetector, halfFloats, Smoother } from "./smoother.js";
 
-/** Seconds: within a shot, regions are found five times a second (infer/scene/stylizer.py). */
+/** Seconds: within a shot, regions are found five times a second, and twice as often while the picture moves by more
+ * than this share of it (infer/scene/stylizer.py). */
 const REGION_PERIOD = 0.2;
+const TURNED = 0.02;
+/** Seconds over which their maps are averaged (infer/smoothing.py). */
+const REGION_SECONDS = 0.35;
 /** So many photographs are kept as looks; the oldest is dropped. */
 const MAX_PHOTOS = 64;
 
 const smoother = new Smoother();
-const regionSmoother = new RegionSmoother(SECONDS);
+const regionSmoother = new RegionSmoother(REGION_SECONDS);
 const cuts = new CutDetector();
 /** Looks by name: those of the site as they are asked for, and those of photographs. */
 const known = new Map();
@@ -21,8 +26,11 @@ let base, site, networks;
 /** From one look to another, from the moment of the first frame after it was asked for (ms). */
 let fade = null;
 let look = null;
+/** What was seen of the scene by `look`, and by the look that fades away. */
+let memory = null;
+let faded = null;
 /** The regions of the last thumbnail in which they were looked for, and its time in seconds. */
-let found = { regions: NO_REGIONS, time: null };
+let found = { regions: NO_REGIONS, time: null, turned: 0 };
 
 const calls = {
   async start({ base: where }) {
@@ -30,12 +38,16 @@ const calls = {
     site = await (await fetched(new URL("site.json", base))).json();
     networks = await Networks.open(base, site.regions);
     look = await lookOf(site.looks[0]);
+    memory = new SceneMemory(networks.manifest.slots, networks.manifest.remembered);
     const looks = site.looks.map((name) => ({ name, preview: fileOf(name, "jpg").href }));
     return { size: networks.size, grid: networks.grid, looks, model: networks.manifest.model };
   },
 
   async setLook({ name, seconds }) {
-    fade = { from: look, to: await lookOf(name), began: null, seconds };
+    const to = await lookOf(name);
+    faded = memory;
+    memory = await memory.retold(({ thumbnail, regions }) => networks.predict(thumbnail, regions, to));
+    fade = { from: look, to, began: null, seconds };
     if (!seconds) smoother.reset(); // it is there at once
   },
 
@@ -53,28 +65,57 @@ const calls = {
     const began = performance.now();
     const seconds = time / 1000;
     const fresh = cuts.update(rgb, networks.size, seconds);
-    look = fadedLook(time);
-    const coefficients = await networks.predict(rgb, await regionsAt(rgb, seconds, fresh), look);
+    const way = fadeOf(time);
+    look = fade === null ? look : fadedLook(way);
+    if (fresh) {
+      memory.forget();
+      faded = null;
+    }
+    memory.follow(rgb, networks.size);
+    const regions = await regionsAt(rgb, seconds, fresh);
+    const { coefficients, sums, names } = await networks.predict(rgb, regions, look, (known) => told(known, way));
+    if (fade === null) memory.remember(sums, { thumbnail: rgb, regions, gain: memory.gain }, names, seconds);
     const grid = halfFloats(smoother.update(coefficients, seconds, fresh));
     return { grid, milliseconds: performance.now() - began };
   },
 };
 
 async function regionsAt(rgb, seconds, fresh) {
+  const { moved } = memory.light;
+  if (!fresh && found.time !== null && moved !== null) {
+    found = { ...found, regions: regionSmoother.move(moved) };
+    found.turned += Math.max(Math.abs(moved[2]), Math.abs(moved[5])) / 2;
+  }
+  const period = REGION_PERIOD / (found.turned > TURNED ? 2 : 1);
   const passed = found.time === null ? -1 : seconds - found.time;
-  if (site.regions && (fresh || !(passed >= 0 && passed < REGION_PERIOD))) {
-    found = { regions: regionSmoother.update(await networks.segment(rgb), seconds, fresh), time: seconds };
+  if (site.regions && (fresh || !(passed >= 0 && passed < period))) {
+    const seen = memory.named(await networks.segment(rgb), rgb, networks.size, seconds);
+    found = { regions: regionSmoother.update(confident(seen), seconds, fresh), time: seconds, turned: 0 };
   }
   return found.regions;
 }
 
-function fadedLook(time) {
-  if (fade === null) return look;
+/** How far the fade is at `time` (ms), 0 to 1; 1 without one. */
+function fadeOf(time) {
+  if (fade === null) return 1;
   fade.began ??= time;
-  const way = fade.seconds ? (time - fade.began) / (1000 * fade.seconds) : 1;
+  return fade.seconds ? Math.min(Math.max((time - fade.began) / (1000 * fade.seconds), 0), 1) : 1;
+}
+
+/** The look so far on its way; at its end the fade is over. */
+function fadedLook(way) {
   const { from, to } = fade;
-  if (way >= 1) fade = null;
-  return way >= 1 ? to : mixed(from, to, Math.max(way, 0), networks.manifest.code);
+  if (way === 1) fade = null;
+  return way === 1 ? to : mixed(from, to, way, networks.manifest.code);
+}
+
+/** What was seen of the scene: during a fade by both looks, the more by the one that is nearer. */
+function told(names, way) {
+  const now = memory.recall(names);
+  if (fade === null || faded === null || now === null) return now;
+  faded.gain = memory.gain;
+  const before = faded.recall(names);
+  return before === null ? now : blend(before, now, way);
 }
 
 async function lookOf(name) {

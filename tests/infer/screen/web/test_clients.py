@@ -9,7 +9,7 @@ import numpy as np
 from support.web_server import SHAPE, Served, clients_of, many, pictures, wait_for
 
 from hueglass.infer.model import look as looks
-from hueglass.infer.model.bundle import ModelBundle
+from hueglass.infer.model.bundle import ModelBundle, Prediction
 from hueglass.infer.screen.web.clients import Client, PredictionQueue
 from hueglass.infer.screen.web.messages import Thumbnail
 
@@ -22,9 +22,10 @@ class Slow:
     def __init__(self, bundle: ModelBundle, seconds: float) -> None:
         self.manifest, self._seconds = bundle.manifest, seconds
 
-    def predict(self, *_: np.ndarray) -> np.ndarray:
+    def predict(self, *_: object) -> Prediction:
         time.sleep(self._seconds)
-        return np.zeros(SHAPE, np.float32)
+        m = self.manifest
+        return Prediction(np.zeros(SHAPE, np.float32), np.zeros((m.slots + m.tones + 1, m.remembered), np.float32))
 
 
 def turns_taken(bundle: ModelBundle, network: float, clients: int, seconds: float) -> list[int]:

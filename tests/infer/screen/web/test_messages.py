@@ -3,8 +3,19 @@
 import struct
 
 import numpy as np
+from support.streets import picture_of_street
 
-from hueglass.infer.screen.web.messages import Result, half_floats, read_thumbnail, result_message, thumbnail_bytes
+from hueglass.infer.frame import Frame
+from hueglass.infer.model.bundle import ModelBundle
+from hueglass.infer.model.look import find_look
+from hueglass.infer.scene.stylizer import StylizerSettings
+from hueglass.infer.screen.web.messages import (
+    STEP,
+    Packing,
+    Result,
+    read_thumbnail,
+    thumbnail_bytes,
+)
 
 
 def test_a_thumbnail_is_read_row_by_row() -> None:
@@ -16,14 +27,42 @@ def test_a_thumbnail_is_read_row_by_row() -> None:
     np.testing.assert_array_equal(thumbnail.pixels, pixels)
 
 
-def test_a_grid_comes_as_half_floats_after_its_number_and_time() -> None:
-    grid = np.linspace(-1, 1, 24, dtype=np.float32).reshape(1, 1, 2, 12)
-    message = result_message(Result(9, 0.0025, grid))
-    assert struct.unpack_from("<II", message) == (9, 2500)
-    np.testing.assert_array_equal(np.frombuffer(message, "<f2", offset=8), grid.astype(np.float16).ravel())
-    assert struct.unpack_from("<II", result_message(Result(9, 1e9, grid)))[1] == 0xFFFFFFFF
+def grids(count: int) -> list[np.ndarray]:
+    """One after another they change a little, and once all at once."""
+    rng = np.random.default_rng(0)
+    first, other = (rng.normal(0, 0.5, (3, 5, 4, 12)).cumsum(1).astype(np.float32) for _ in range(2))
+    return [(other if i == 3 else first) + 0.01 * i * other for i in range(count)]
 
 
-def test_what_half_floats_cannot_hold_becomes_the_largest_that_they_can() -> None:
-    found = np.frombuffer(half_floats(np.array([1e9, -1e9, 2.0], np.float32)), "<f2")
-    np.testing.assert_array_equal(found, np.array([65504, -65504, 2], np.float16))
+def test_grids_come_packed_after_number_and_time() -> None:
+    here, there, ways = Packing(), Packing(), []
+    for grid in grids(6):
+        message = here.message(Result(9, 0.0025, grid))
+        assert struct.unpack_from("<II", message) == (9, 2500)
+        found = there.unpacked(message[8:], grid.shape)
+        assert found.dtype == np.float32
+        assert np.abs(found - grid).max() <= STEP / 2 + 1e-6
+        ways.append(message[8])
+    assert ways[:3] == [0, 1, 1]
+    assert struct.unpack_from("<II", here.message(Result(9, 1e9, grid)))[1] == 0xFFFFFFFF
+
+
+def test_what_does_not_fit_becomes_the_largest_that_does() -> None:
+    grid = np.zeros((1, 2, 2, 12), np.float32)
+    most = 128 - STEP
+    grid[0, 0, 0, :3], grid[0, 1, 1, 0] = (1e9, -1e9, 2.0), most
+    found = Packing().unpacked(Packing().packed(grid), grid.shape)
+    np.testing.assert_array_equal(found[0, 0, 0, :4], [most, -128, 2, 0])
+    assert found[0, 1, 1, 0] == most
+
+
+def test_grids_of_a_street_take_less_than_half_floats_of_a_quarter(bundle: ModelBundle) -> None:
+    """As many bytes a second as grids of half as many cells to a side took, or fewer."""
+    stylizer = StylizerSettings(bundle.segmenter).stylizer(bundle, find_look("sunset", bundle.manifest))
+    here, there, sizes = Packing(), Packing(), []
+    for i in range(12):
+        grid = stylizer.predict(Frame(picture_of_street(0, i / 15, 480, 270), i / 15, i))
+        message = here.packed(grid)
+        sizes.append(len(message))
+        assert np.abs(there.unpacked(message, grid.shape) - grid).max() <= STEP / 2 + 1e-6
+    assert np.mean(sizes) < grid.size * 2 / 4

@@ -10,7 +10,7 @@ from support.browser import (
     picture_of,
     text_of,
 )
-from support.web_page import LOOKS, TO_TEXT, assert_agree, half, noise
+from support.web_page import LOOKS, TO_TEXT, assert_agree, noise
 
 from hueglass.infer.grid import bilateral
 from hueglass.infer.resize import resized_square
@@ -56,7 +56,7 @@ RESTORE = f"""async (given) => {{ {MAKE}
 def wild(seed: int, shape: tuple[int, ...] = bilateral.GRID_SHAPE) -> np.ndarray:
     """Neighbouring cells have nothing to do with each other."""
     rng = np.random.default_rng(seed)
-    return half(bilateral.identity_grid(shape) + rng.normal(0, 0.7, shape))
+    return (bilateral.identity_grid(shape) + rng.normal(0, 0.7, shape)).astype(np.float16).astype(np.float32)
 
 
 def given(

@@ -39,6 +39,7 @@ from hueglass.infer.regions.strength import Strength
 from hueglass.infer.scene.smoother import Smoother
 from hueglass.infer.scene.stylizer import Stylizer, StylizerSettings
 from hueglass.infer.screen.web import server, session, tls
+from hueglass.infer.smoothing import SECONDS_ALONE, Steadying
 
 
 def test_hello_says_what_the_page_has_to_know(served: Served, bundle: ModelBundle) -> None:
@@ -66,7 +67,7 @@ def test_grids_are_those_of_the_runtime(served: Served, bundle: ModelBundle) -> 
 
 def test_regions_are_found_smoothed_and_spared(start: Callable[..., Served], bundle: ModelBundle) -> None:
     """With a segmenter, of each client's frames and of what is uploaded."""
-    settings = StylizerSettings(bundle.segmenter, Strength(1.0, {"sky": 0.0}), 0.2)
+    settings = StylizerSettings(bundle.segmenter, Strength(1.0, {"sky": 0.0}), Steadying(smoothing=0.2))
     street, evening = (picture_of_street(seed, 0.0, 512, 512) for seed in (0, 3))
     # Farther apart than the period in which regions are found once.
     shots = [bundle.thumbnail(np.roll(street, 4 * i, 1)) for i in range(4)]
@@ -87,33 +88,48 @@ def test_regions_are_found_smoothed_and_spared(start: Callable[..., Served], bun
     again = settings.stylizer(bundle, reference.look)
     for i, pixels in enumerate(shots):
         again.predict(Frame(pixels, i / 4, i))
-    again.look = look
-    assert again.smoother is not None
-    again.smoother.reset()
+    again.fade_to(look, 0)
     assert same(own, again.predict(Frame(shots[0], 9.0, 9)))
 
 
-def test_a_look_at_once_and_one_by_a_fade(served: Served, bundle: ModelBundle) -> None:
+def test_a_look_at_once_and_one_by_a_fade(start: Callable[..., Served], bundle: ModelBundle) -> None:
+    """Frame by frame, without a memory, so that every grid can be told from its frame."""
+    served = start(settings=StylizerSettings(steady=Steadying(None)))
     sunset, moonlight = (looks.find_look(name, bundle.manifest) for name in ("sunset", "moonlight"))
     frames, bare = pictures(1, 8), Stylizer(bundle, sunset)
 
     def plain(pixels: np.ndarray, look: looks.Look) -> np.ndarray:
-        return bare.bundle.predict(
-            pixels, *looks.assign(look, no_regions(bundle.manifest.thumbnail // 2), bundle.manifest.slots)
-        )
+        task = looks.assign(look, no_regions(bundle.manifest.thumbnail // 2), bundle.manifest.slots)
+        return bare.bundle.predict(pixels, task).coefficients
 
     with served.client() as client:
         predicted(client, 0, 0.0, frames[0])
         assert set_look(client, "moonlight", 0) == {"type": "look", "name": "moonlight"}
         assert same(predicted(client, 1, 0.1, frames[1]), plain(frames[1], moonlight))
         set_look(client, "sunset", 1.0)  # begins at 0.1
-        smoother = Smoother()
+        smoother = Smoother(SECONDS_ALONE)
         smoother.update(plain(frames[1], moonlight), 0.1)
         for i, weight in ((2, 0.25), (3, 0.5), (4, 0.9), (5, 1.0), (6, 1.0)):
             seconds = 0.1 + weight + (1.0 if i == 6 else 0.0)
             look = looks.mix_looks(moonlight, sunset, weight, "between")
             expected = smoother.update(plain(frames[i], look), seconds)
             assert same(predicted(client, i, seconds, frames[i]), expected)
+
+
+def test_a_scene_is_remembered_through_a_change_of_looks(served: Served, bundle: ModelBundle) -> None:
+    """As the stylizer does it: of one shot, by two looks, at once and by a fade."""
+    moonlight, winter = (looks.find_look(name, bundle.manifest) for name in ("moonlight", "winter"))
+    reference, alone = stylizer(bundle, "sunset"), Stylizer(bundle, winter)
+    with served.client() as client:
+        for i, pixels in enumerate(pictures(1, 12)):
+            if i in (3, 5):
+                look, fade = (moonlight, 0.0) if i == 3 else (winter, 0.25)
+                set_look(client, look.name, fade)
+                reference.fade_to(look, fade)
+            grid = predicted(client, i, i / 10, pixels)
+            assert same(grid, reference.predict(Frame(pixels, i / 10, i)))
+    assert reference.look is winter
+    assert not same(grid, alone.predict(Frame(pictures(1, 12)[-1], 0, 0)))
 
 
 def test_clients_do_not_see_each_other(served: Served, bundle: ModelBundle) -> None:
@@ -137,7 +153,7 @@ def test_of_a_fast_client_only_the_newest_counts(served: Served) -> None:
             client.send(message(i, i / 1000, pixels))
         answered = []
         while not answered or answered[-1] != 39:
-            answered.append(grid_of(client.recv(20))[0])
+            answered.append(grid_of(client, client.recv(20))[0])
         assert answered == sorted(set(answered))
         assert len(answered) < 40
         with pytest.raises(TimeoutError):
